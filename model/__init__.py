@@ -1,0 +1,1 @@
+"""GKCMN: tensors in, tensors out. Nothing here reads or writes a file."""

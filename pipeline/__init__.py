@@ -1,0 +1,1 @@
+"""Records and glue: configuration, annotations, training, evaluation and grounding."""

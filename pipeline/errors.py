@@ -1,0 +1,23 @@
+"""Errors of the pipeline, in the one tree that starts at `extract.errors.GkcmnError`."""
+
+from extract.errors import GkcmnError
+
+
+class ConfigError(GkcmnError, ValueError):
+    """A configuration key or value that is not known or not allowed."""
+
+
+class AnnotationError(GkcmnError, ValueError):
+    """A record of an index that cannot be used."""
+
+
+class CheckpointError(GkcmnError, ValueError):
+    """A run that is absent, incomplete, or of another version."""
+
+
+class OutputError(GkcmnError, OSError):
+    """A result that cannot be written where it was asked for."""
+
+
+class RenderError(GkcmnError, RuntimeError):
+    """Scenes cannot be drawn on this machine."""

@@ -1,0 +1,1 @@
+"""Labelled videos drawn from a seed: scenes, their sentences, exact boxes."""
