@@ -1,0 +1,47 @@
+"""The numbers of extraction, validated once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractConfig:
+    """How videos become feature maps and queries become vectors.
+
+    Raises:
+        ValueError: a number is out of its range.
+    """
+
+    backbone: Literal["inception", "i3d_r50"] = "inception"
+    weights: Path | None = None
+    """The backbone's weights; None takes the packaged ones (inception) or the hub's (i3d_r50)."""
+    clip_length: int = 8
+    """Frames of a clip (paper: 8)."""
+    clip_stride: int = 4
+    """Frames between the starts of adjacent clips (paper: 4)."""
+    picture_size: int = 224
+    """Side in pixels of the square to which a frame is stretched (paper: 224)."""
+    batch_clips: int = 4
+    """Clips that pass through the backbone together."""
+    decode_timeout_s: float = 60.0
+    """Seconds without a frame after which the decoder is killed."""
+    vectors: str = "glove.6B.50d"
+    """Word vectors: the packaged "glove.6B.50d", torchtext's "glove.6B.300d" and the like, or a GloVe text file."""
+    max_words: int = 20
+    """Words of a query that are kept (paper: 20)."""
+
+    def __post_init__(self) -> None:
+        for name in ("clip_length", "clip_stride", "picture_size", "batch_clips", "max_words"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.clip_stride > self.clip_length:
+            raise ValueError(
+                f"clip_stride {self.clip_stride} exceeds clip_length {self.clip_length}: frames would be lost"
+            )
+        if self.picture_size % 32:
+            raise ValueError(f"picture_size must be a multiple of 32, got {self.picture_size}")
+        if self.decode_timeout_s <= 0:
+            raise ValueError(f"decode_timeout_s must be positive, got {self.decode_timeout_s}")

@@ -1,0 +1,230 @@
+"""Videos as streams of frames, decoded in a child process that can be killed.
+
+decord can hang while it holds the interpreter's lock, and a thread cannot be stopped; a process can.
+The child runs this module, decodes in presentation order, stretches, and sends batches of frames over
+a pipe; the pipe's fullness is what keeps it from running ahead of the reader.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, Any
+
+import numpy as np
+
+from extract.errors import DecodeTimeoutError, MediaError, MissingInputError
+from extract.transforms import stretch
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".gif", ".mpg", ".mpeg", ".ogv", ".wmv", ".flv", ".ts", ".m2ts"})  # fmt: skip
+BATCH_BYTES = 4 << 20
+"""About how much the child sends at once: few enough to hold, many enough that messages cost nothing."""
+_DIGEST_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoInfo:
+    """What a container says of its video, after rotation is applied."""
+
+    width: int
+    height: int
+    fps: float
+    """Average rate in frames a second."""
+    frame_count: int
+    duration_s: float
+    decoder: str
+    """Name and version, as "decord2 3.4.0"."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoStream:
+    """An open video: its description and its frames, which can be read once."""
+
+    info: VideoInfo
+    frames: Iterator[np.ndarray]
+    """HWC uint8 RGB, in presentation order; raises MediaError where the video breaks off."""
+
+
+def source_digest(path: Path) -> str:
+    """SHA-256 over a file's size and its first and last MiB: the same file wherever it is copied."""
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        digest.update(file.read(_DIGEST_BYTES))
+        file.seek(max(0, size - _DIGEST_BYTES))
+        digest.update(file.read(_DIGEST_BYTES))
+    return digest.hexdigest()
+
+
+@contextmanager
+def open_video(path: Path, *, timeout_s: float, size: int | None = None) -> Iterator[VideoStream]:
+    """Decode `path`, each frame stretched to (size, size) or left as it is.
+
+    Raises:
+        MissingInputError: there is no such file.
+        MediaError: the file is no video, or one that decord reads wrongly.
+        DecodeTimeoutError: no frame came for `timeout_s` seconds; the child was killed.
+    """
+    if not path.is_file():
+        raise MissingInputError(f"{path}: no such file; check the path")
+    if path.stat().st_size == 0:
+        raise MediaError(f"{path}: the file is empty; copy or download it again")
+    ours, theirs = Pipe()
+    log = TemporaryFile()
+    # A session of its own: Ctrl-C and a closing terminal reach the parent alone, and the child ends
+    # when its pipe does.
+    child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        [sys.executable, "-m", "extract.video", str(theirs.fileno()), str(path), str(size or 0)],
+        pass_fds=[theirs.fileno()],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=log,
+        start_new_session=True,
+    )
+    theirs.close()
+    try:
+        info = VideoInfo(**_receive(ours, child, log, path, timeout_s))
+        yield VideoStream(info=info, frames=_frames(ours, child, log, path, timeout_s, info, size))
+    finally:
+        child.kill()
+        child.wait()
+        ours.close()
+        log.close()
+
+
+def probe(path: Path, *, timeout_s: float) -> VideoInfo:
+    """What `path` says of itself, without decoding it whole. Raises as `open_video`."""
+    with open_video(path, timeout_s=timeout_s) as stream:
+        return stream.info
+
+
+def _receive(  # noqa: ANN401 - a message is a dict, a count or None
+    pipe: Connection, child: subprocess.Popen[bytes], log: IO[bytes], path: Path, timeout_s: float
+) -> Any:
+    """Return the child's next message, or raise what it, or its silence, means."""
+    if not pipe.poll(timeout_s):
+        raise DecodeTimeoutError(
+            f"{path}: the decoder gave nothing for {timeout_s:g} s; the file may be damaged: re-encode it, "
+            "or raise extract.decode_timeout_s"
+        )
+    try:
+        message = pipe.recv()
+    except (EOFError, ConnectionResetError):
+        child.wait()
+        log.seek(0)
+        tail = log.read().decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
+        raise MediaError(
+            f"{path}: the decoder died with exit code {child.returncode} ({tail[0]}); re-encode the file"
+        ) from None
+    if isinstance(message, str):
+        raise MediaError(f"{path}: {message}")
+    return message
+
+
+def _frames(
+    pipe: Connection,
+    child: subprocess.Popen[bytes],
+    log: IO[bytes],
+    path: Path,
+    timeout_s: float,
+    info: VideoInfo,
+    size: int | None,
+) -> Iterator[np.ndarray]:
+    shape = (size, size, 3) if size else (info.height, info.width, 3)
+    while (count := _receive(pipe, child, log, path, timeout_s)) is not None:
+        batch = np.frombuffer(pipe.recv_bytes(), np.uint8).reshape(count, *shape)
+        yield from batch
+
+
+# What follows runs in the child.
+
+_NO_VIDEO = "not a video that can be read; give an mp4, mkv, webm, mov or avi file"
+_REMUX = "decord would misread it silently; re-encode it, for example: ffmpeg -i IN -c:v libx264 OUT.mp4"
+
+
+def _serve(pipe: Connection, path: str, size: int) -> None:
+    """Send a VideoInfo as a dict, then (count, bytes) for each batch, then None; or one str, an error."""
+    from importlib.metadata import version
+
+    import decord
+
+    decord.logging.set_level(decord.logging.QUIET)
+    try:
+        reader = decord.VideoReader(path, num_threads=0)
+    except (decord.DECORDError, RuntimeError, OSError):
+        pipe.send(_NO_VIDEO)
+        return
+    count = len(reader)
+    if count == 0:
+        pipe.send("it has no video frames; " + _NO_VIDEO.partition("; ")[2])
+        return
+    stamps = np.asarray(reader.get_frame_timestamp(np.arange(count)))
+    if (fault := _misread(path, stamps)) is not None:
+        pipe.send(f"{fault}; {_REMUX}")
+        return
+    first = reader.next().asnumpy()
+    info = VideoInfo(
+        width=first.shape[1],
+        height=first.shape[0],
+        fps=float(reader.get_avg_fps()),
+        frame_count=count,
+        duration_s=float(stamps[-1, 1] - stamps[0, 0]),
+        decoder=f"decord2 {version('decord2')}",
+    )
+    pipe.send(asdict(info))
+    reader.seek(0)
+    batch: list[np.ndarray] = []
+    frame_bytes = 3 * (size * size if size else info.width * info.height)
+    for index in range(count):
+        try:
+            frame = reader.next().asnumpy()
+        except (decord.DECORDError, StopIteration, RuntimeError):
+            pipe.send(
+                f"frame {index} of {count} cannot be decoded: the file is cut short or damaged; "
+                "copy it again, or re-encode what is whole"
+            )
+            return
+        batch.append(stretch(frame, size) if size else frame)
+        if len(batch) * frame_bytes >= BATCH_BYTES or index == count - 1:
+            pipe.send(len(batch))
+            pipe.send_bytes(np.stack(batch).tobytes())
+            batch = []
+    pipe.send(None)
+
+
+def _misread(path: str, stamps: np.ndarray) -> str | None:
+    """Name what makes decord's frames of this file untrustworthy, if anything does.
+
+    Args:
+        path: its suffix tells an MPEG transport stream, which decord shifts by some frames.
+        stamps: float (frame, 2), start and end of each frame in seconds.
+    """
+    with Path(path).open("rb") as file:
+        head = file.read(189)
+    if head[:1] == b"\x47" and head[188:189] == b"\x47":
+        return "an MPEG transport stream"
+    starts = stamps[:, 0]
+    if starts[0] < -1e-3:
+        return f"its first frame lies at {starts[0]:.3f} s, hidden by an edit list"
+    for index, (before, after) in enumerate(pairwise(starts.tolist())):
+        if after <= before:
+            return f"frame {index + 1} is not later than the frame before it"
+    return None
+
+
+if __name__ == "__main__":
+    import os
+
+    try:
+        _serve(Connection(int(sys.argv[1])), sys.argv[2], int(sys.argv[3]))
+    except BrokenPipeError:
+        # The reader went away: nobody is left to tell.
+        os._exit(0)
