@@ -20,7 +20,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 -- torch's own name for it
+from torch.nn import functional as F  # noqa: N812 (PyTorch's own name for it)
 
 # Name -> channels of an inception block, in order: b0 (1x1x1); b1a (1x1x1) -> b1b (3x3x3);
 # b2a (1x1x1) -> b2b (3x3x3); b3b (1x1x1, after a max pool).
@@ -66,7 +66,7 @@ def _pad_same(
 
 
 class ConvUnit(nn.Conv3d):
-    """A convolution with SAME padding, a bias and ReLU: (B, C, T, H, W) -> (B, C', T/s, H/s, W/s), rounded up."""
+    """Convolution, SAME padding, bias, ReLU: (B, C, T, H, W) -> (B, C', T/s, H/s, W/s), rounded up."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
         super().__init__(in_channels, out_channels, kernel, stride)
@@ -77,7 +77,7 @@ class ConvUnit(nn.Conv3d):
 
 
 class MaxPool(nn.Module):
-    """A max pool with SAME padding; what is padded never wins: (B, C, T, H, W) -> (B, C, T/s, H/s, W/s)."""
+    """A max pool, SAME padding that never wins: (B, C, T, H, W) -> (B, C, T/s, H/s, W/s), rounded up."""
 
     def __init__(self, kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> None:
         super().__init__()
@@ -111,6 +111,7 @@ class InceptionBlock(nn.Module):
 class InceptionI3d(nn.Sequential):
     """The trunk: float (B, 3, T, 224, 224), RGB in [-1, 1] -> (B, 1024, T/8 rounded up, 7, 7), not negative.
 
+    Other sizes pass too: H and W come out divided by 32, rounded up.
     Its children are the paper's endpoints in order, under their published names. Its state dict is
     ``<endpoint>[.<branch>].weight`` (O, I, T, H, W) and ``.bias`` (O,), as ``extract/weights.py`` makes it.
     """

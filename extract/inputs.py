@@ -1,0 +1,69 @@
+"""Which videos a list of files, folders, globs and text files names, and under which keys."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from extract.errors import MissingInputError
+from extract.video import VIDEO_SUFFIXES
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoInput:
+    """A video and the key under which a store holds it."""
+
+    path: Path
+    key: str
+
+
+def find_videos(paths: Iterable[str], *, root: Path | None = None) -> list[VideoInput]:
+    """Resolve `paths`: video files, folders (searched whole), globs, and .txt files of one path a line.
+
+    A key is the path relative to `root`; without a root, relative to the folder that was named, or the
+    bare name of a file that was named itself.
+
+    Raises:
+        MissingInputError: a path is not there, a folder holds no video, a video lies outside the root, or
+            two videos would get one key.
+    """
+    found: dict[str, Path] = {}
+    for path, base in (pair for text in paths for pair in _expand(text)):
+        try:
+            key = path.relative_to(root or base).as_posix()
+        except ValueError:
+            raise MissingInputError(f"{path}: lies outside --root {root}; name a folder above it") from None
+        other = found.setdefault(key, path)
+        if other.resolve() != path.resolve():
+            raise MissingInputError(
+                f"{path}: {other} would have the same key {key!r}; name a folder above both with --root"
+            )
+    return [VideoInput(path=path, key=key) for key, path in sorted(found.items())]
+
+
+def _expand(text: str) -> Iterator[tuple[Path, Path]]:
+    """Each video that one argument names, with the folder to which its key is relative."""
+    path = Path(text)
+    if path.is_dir():
+        videos = sorted(
+            file for file in path.rglob("*") if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file()
+        )
+        if not videos:
+            raise MissingInputError(f"{path}: no video in this folder; known are {' '.join(sorted(VIDEO_SUFFIXES))}")
+        yield from ((video, path) for video in videos)
+    elif path.is_file() and path.suffix.lower() == ".txt":
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        if not lines:
+            raise MissingInputError(f"{path}: names no video; write one path a line")
+        for line in lines:
+            # Paths in a list are relative to the list, so that it can be moved with the videos.
+            yield from _expand(str(path.parent / line))
+    elif path.is_file():
+        yield path, path.parent
+    elif glob.has_magic(text) and (matches := sorted(glob.glob(text, recursive=True))):
+        for match in matches:
+            yield from _expand(match)
+    else:
+        raise MissingInputError(f"{text}: no such file or folder; check the path")

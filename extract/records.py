@@ -1,0 +1,48 @@
+"""What extraction makes, as typed records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoRecord:
+    """What a store says of one video."""
+
+    key: str
+    source: str
+    """Absolute path from which it was extracted."""
+    source_digest: str
+    """`extract.video.source_digest` of that file."""
+    width: int
+    height: int
+    fps: float
+    frame_count: int
+    duration_s: float
+    decoder: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoFeatures:
+    """One video's features, read into memory."""
+
+    record: VideoRecord
+    i3d: np.ndarray
+    """float16 (clip, channel, y, x)."""
+    clip_frames: np.ndarray
+    """int32 (clip, 2), half-open ranges of source frames."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedQuery:
+    """A query as the model takes it."""
+
+    words: tuple[str, ...]
+    vectors: np.ndarray
+    """float32 (word, dim)."""
+    unknown: tuple[str, ...]
+    """Those of `words` that have no vector of their own."""
+    dropped: int
+    """Words beyond the limit, left out."""

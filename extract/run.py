@@ -1,0 +1,208 @@
+"""Extraction of many videos, in this process or spread by dask over cores and machines."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from extract.clips import batched, iter_clips, plan_clips
+from extract.config import ExtractConfig
+from extract.errors import GkcmnError, StoreError
+from extract.i3d import Backbone, load_backbone
+from extract.inputs import VideoInput
+from extract.records import VideoRecord
+from extract.store import FeatureStore
+from extract.video import open_video, source_digest
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+OnClips = Callable[[str, int, int], None]
+"""Called with a video's key, its clips done so far and its clips in all."""
+_TOPIC = "gkcmn-clips"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoOutcome:
+    """What became of one video."""
+
+    key: str
+    clips: int
+    error: str | None = None
+    """The message of the error that stopped it."""
+
+
+def store_settings(config: ExtractConfig, backbone: Backbone) -> dict[str, Any]:
+    """What must be equal for two videos' features to belong in one store."""
+    return {
+        "backbone": backbone.name,
+        "weights_sha256": backbone.weights_sha256,
+        "preprocessing": backbone.preprocessing,
+        "picture_size": config.picture_size,
+        "clip_length": config.clip_length,
+        "clip_stride": config.clip_stride,
+    }
+
+
+def extract_videos(
+    videos: Sequence[VideoInput],
+    place: str,
+    config: ExtractConfig,
+    *,
+    device: str,
+    workers: int = 1,
+    scheduler: str | None = None,
+    on_clips: OnClips = lambda *_: None,
+) -> Iterator[VideoOutcome]:
+    """Extract each video into the store at `place`, and yield what became of it as it ends.
+
+    A video that fails is an outcome with an error; the others go on.
+
+    Args:
+        videos: what to extract; see `pending` for leaving out what is done.
+        place: path or URL of a store that `open_for` has made.
+        config: how.
+        device: torch device of every worker.
+        workers: processes on this machine; 1 is this process itself.
+        scheduler: address of a dask scheduler whose workers take the place of `workers`.
+        on_clips: progress within videos.
+    """
+    if workers == 1 and scheduler is None:
+        for video in videos:
+            yield _outcome(video, place, config, device, on_clips)
+        return
+    with _client(workers, scheduler) as client:
+        from distributed import as_completed
+
+        client.subscribe_topic(_TOPIC, lambda event: on_clips(*event[1]))
+        # Largest first, so that no worker is left with a long video when the others are done.
+        ordered = sorted(videos, key=lambda video: -video.path.stat().st_size)
+        threads = max(1, (os.cpu_count() or 1) // workers) if scheduler is None else None
+        futures = [
+            client.submit(_on_worker, video, place, config, device, threads, pure=False) for video in ordered
+        ]
+        for _, outcome in as_completed(futures, with_results=True):
+            yield outcome
+
+
+def pending(videos: Sequence[VideoInput], store: FeatureStore) -> list[VideoInput]:
+    """Those videos that the store does not hold whole, as they are now.
+
+    Raises:
+        StoreError: the store holds another video under the same key.
+    """
+    todo = []
+    for video in videos:
+        record = store.record(video.key)
+        if record is None:
+            todo.append(video)
+        elif record.source_digest == source_digest(video.path):
+            continue
+        elif record.source == str(video.path.resolve()):
+            todo.append(video)  # the file has changed since
+        else:
+            raise StoreError(
+                f"{video.path}: {store.place} holds another video, {record.source}, under the key "
+                f"{video.key!r}; give the videos distinct keys with --root, or use another --store"
+            )
+    return todo
+
+
+def extract_video(
+    video: VideoInput,
+    store: FeatureStore,
+    backbone: Backbone,
+    config: ExtractConfig,
+    on_clips: OnClips = lambda *_: None,
+) -> int:
+    """Extract one video into the store, and return its number of clips.
+
+    Memory does not grow with the video's length. Raises MediaError or StoreError; the store then holds no
+    features of this video.
+    """
+    digest = source_digest(video.path)
+    with open_video(video.path, timeout_s=config.decode_timeout_s, size=config.picture_size) as stream:
+        info = stream.info
+        clip_frames = plan_clips(info.frame_count, length=config.clip_length, stride=config.clip_stride)
+        record = VideoRecord(
+            key=video.key,
+            source=str(video.path.resolve()),
+            source_digest=digest,
+            width=info.width,
+            height=info.height,
+            fps=info.fps,
+            frame_count=info.frame_count,
+            duration_s=info.duration_s,
+            decoder=info.decoder,
+        )
+        clips = iter_clips(stream.frames, length=config.clip_length, stride=config.clip_stride)
+        on_clips(video.key, 0, len(clip_frames))
+        with store.write(record, channels=backbone.channels, clip_frames=clip_frames) as writer:
+            done = 0
+            for batch in batched(clips, config.batch_clips):
+                writer.append(backbone(batch))
+                done += len(batch)
+                on_clips(video.key, done, len(clip_frames))
+    return len(clip_frames)
+
+
+@lru_cache(maxsize=1)
+def shared_backbone(name: str, weights: Path | None, device: str) -> Backbone:
+    """The backbone of this process, loaded once for all its videos."""
+    return load_backbone(name, weights=weights, device=device)
+
+
+def _outcome(
+    video: VideoInput, place: str, config: ExtractConfig, device: str, on_clips: OnClips
+) -> VideoOutcome:
+    backbone = shared_backbone(config.backbone, config.weights, device)
+    try:
+        store = FeatureStore.open_for(place, store_settings(config, backbone))
+        clips = extract_video(video, store, backbone, config, on_clips)
+    except GkcmnError as error:
+        return VideoOutcome(key=video.key, clips=0, error=str(error))
+    return VideoOutcome(key=video.key, clips=clips)
+
+
+def _on_worker(
+    video: VideoInput, place: str, config: ExtractConfig, device: str, threads: int | None
+) -> VideoOutcome:
+    """The task that a dask worker runs."""
+    import torch
+    from distributed import get_worker
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    worker = get_worker()
+    return _outcome(
+        video,
+        place,
+        config,
+        device,
+        lambda key, done, total: worker.log_event(_TOPIC, (key, done, total)),
+    )
+
+
+@contextmanager
+def _client(workers: int, scheduler: str | None) -> Iterator[Client]:
+    """A client of that scheduler, or of a cluster of processes on this machine."""
+    from distributed import Client, LocalCluster
+
+    if scheduler is not None:
+        try:
+            client = Client(scheduler, timeout="10s")
+        except OSError as error:
+            raise GkcmnError(f"{scheduler}: no dask scheduler answers ({error}); check the address") from error
+        with client:
+            yield client
+        return
+    with (
+        LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
