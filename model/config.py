@@ -1,0 +1,79 @@
+"""The numbers of GKCMN, the paper's as defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+WIDTH_PRESETS: dict[str, tuple[int, ...]] = {
+    "fine": (4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 160, 192, 200),
+    "coarse": (16, 32, 64, 96, 128, 160, 192),
+}
+"""Widths of the temporal candidates in steps."""
+
+Ablation = Literal["none", "no_serial", "no_parallel", "no_mixed", "no_temporal_attention", "single_point"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The architecture, its losses and what the paper leaves open.
+
+    Raises:
+        ValueError: a number is out of its range.
+    """
+
+    feature_channels: int = 1024
+    """I3D channels C."""
+    word_dim: int = 50
+    """Numbers in a word vector."""
+    max_steps: int = 200
+    """Longest time axis T (paper: 200)."""
+    visual_width: int = 32
+    """d (paper: 32)."""
+    sentence_width: int = 128
+    """D of a word's state."""
+    fused_width: int = 64
+    """D' after the cross-modal interaction."""
+    attention_layers: int = 2
+    """Paper: 2."""
+    attention_heads: int = 4
+    dropout: float = 0.1
+    heatmap_size: int = 16
+    """L (paper: 16)."""
+    sentence_pooling: Literal["mean", "last"] = "mean"
+    """What of the BiGRU is tiled over the video: the mean of its states or its last states."""
+    upsampling: Literal["bilinear", "transposed"] = "bilinear"
+    sigma: float = 0.9
+    """Of Eq. 5, in cells of the L x L map; the paper gives delta = 0.9 and no sigma."""
+    focal_alpha: float = 2.0
+    focal_beta: float = 4.0
+    focal_gamma: float = 0.8
+    """A cell whose target exceeds it is positive (paper: 0.8)."""
+    widths: Literal["fine", "coarse"] = "fine"
+    confidence_threshold: float = 0.3
+    """c (paper: 0.3)."""
+    loss_weights: tuple[float, float, float, float] = (1.0, 2.0, 0.2, 0.1)
+    """alpha_1 to alpha_4 of Eq. 10 (paper)."""
+    ablation: Ablation = "none"
+    """Table 3: w/o SC, PC, MN, TA and SK."""
+
+    def __post_init__(self) -> None:
+        for name in ("feature_channels", "word_dim", "max_steps", "visual_width", "attention_layers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.heatmap_size < 7:  # noqa: PLR2004 - the feature map's own size
+            raise ValueError(f"heatmap_size must be at least 7, got {self.heatmap_size}")
+        if self.sigma <= 0:
+            raise ValueError(f"sigma must be positive, got {self.sigma}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must lie in [0, 1), got {self.dropout}")
+        if self.fused_width % 2 or self.sentence_width % 2:
+            raise ValueError("fused_width and sentence_width must be even: each is two halves side by side")
+        for name in ("fused_width", "sentence_width"):
+            if getattr(self, name) % self.attention_heads:
+                raise ValueError(f"{name} must be a multiple of attention_heads {self.attention_heads}")
+
+    @property
+    def candidate_widths(self) -> tuple[int, ...]:
+        """Widths of the temporal candidates in steps, ascending."""
+        return WIDTH_PRESETS[self.widths]

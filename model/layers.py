@@ -1,0 +1,96 @@
+"""Blocks that respect a mask: padding a batch never changes a sample's result.
+
+Normalisation is per position, over channels alone: statistics over a batch or over time would see padding.
+Letters: B samples, T steps, F channels, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of values (B, T, F) over the positions of mask (B, T): (B, F)."""
+    weights = mask.to(values.dtype)[..., None]
+    return (values * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
+
+
+class ChannelNorm(nn.LayerNorm):
+    """LayerNorm over dimension 1 of (B, F, ...)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+
+class SpatialConv(nn.Module):
+    """K^2: a 2D convolution of each frame, norm and ReLU. (B, F, T, H, W) -> (B, F', T, H, W)."""
+
+    def __init__(self, width_in: int, width_out: int, kernel: int = 3) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(width_in, width_out, kernel, padding=kernel // 2)
+        self.norm = ChannelNorm(width_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch = x.shape[0]
+        frames = x.transpose(1, 2).flatten(0, 1)  # reshape of Eq. 2
+        out = self.conv(frames).unflatten(0, (batch, -1)).transpose(1, 2)  # reshape'
+        return torch.relu(self.norm(out))
+
+
+class VolumeConv(nn.Module):
+    """K^3: a 3D convolution of the volume, norm and ReLU. (B, F, T, H, W) -> (B, F', T, H, W).
+
+    Steps outside the mask (B, T) enter as zeros, like those beyond the volume's end.
+    """
+
+    def __init__(self, width_in: int, width_out: int, kernel: int = 3) -> None:
+        super().__init__()
+        self.conv = nn.Conv3d(width_in, width_out, kernel, padding=kernel // 2)
+        self.norm = ChannelNorm(width_out)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        kept = x * mask[:, None, :, None, None].to(x.dtype)
+        return torch.relu(self.norm(self.conv(kept)))
+
+
+class SelfAttention(nn.Module):
+    """Layers of masked multi-head self-attention [15]. (B, T, F) -> (B, T, F)."""
+
+    def __init__(self, width: int, *, layers: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(
+            width, heads, dim_feedforward=2 * width, dropout=dropout, batch_first=True, norm_first=True
+        )
+        self.encoder = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        out: Tensor = self.encoder(x, src_key_padding_mask=~mask)
+        return out
+
+
+class BiGru(nn.Module):
+    """A bidirectional GRU that reads each sample to its own end. (B, T, F) -> (B, T, 2 * width)."""
+
+    def __init__(self, width_in: int, width: int) -> None:
+        super().__init__()
+        self.gru = nn.GRU(width_in, width, batch_first=True, bidirectional=True)
+
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Return all states, zero beyond a sample's end, and each direction's last state (B, 2 * width)."""
+        lengths = mask.sum(dim=1).cpu()
+        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        states, last = self.gru(packed)
+        padded, _ = nn.utils.rnn.pad_packed_sequence(states, batch_first=True, total_length=x.shape[1])
+        return padded, torch.cat([last[0], last[1]], dim=-1)
+
+
+class MaskedConv1d(nn.Conv1d):
+    """A "same" 1D convolution over steps. (B, T, F) -> (B, T, F')."""
+
+    def __init__(self, width_in: int, width_out: int, kernel: int = 3) -> None:
+        super().__init__(width_in, width_out, kernel, padding=kernel // 2)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override] # it needs the mask
+        kept = x * mask[..., None].to(x.dtype)
+        return super().forward(kept.transpose(1, 2)).transpose(1, 2)

@@ -1,0 +1,99 @@
+"""The four losses and their sum (Eq. 6-10).
+
+Letters: B samples, T steps, L map side, K candidate widths.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from model.boxes import box_giou, span_iou
+from model.candidates import candidate_spans
+from model.config import ModelConfig
+from model.gaussian import cells_inside, decode_boxes, heatmap_targets
+from model.io import ModelInput, ModelOutput, ModelTarget
+
+
+@dataclass(frozen=True, kw_only=True)
+class Losses:
+    """Scalars, each a mean over the batch's samples."""
+
+    location: Tensor
+    """Eq. 6."""
+    size: Tensor
+    """Eq. 7."""
+    confidence: Tensor
+    """Eq. 8."""
+    boundary: Tensor
+    """Eq. 9."""
+    total: Tensor
+    """Eq. 10."""
+
+
+def gkcmn_losses(
+    output: ModelOutput, inputs: ModelInput, target: ModelTarget, config: ModelConfig
+) -> Losses:
+    """All losses of a batch. Each sample weighs the same, however long it is."""
+    location, size = spatial_losses(output, target, config)
+    confidence, boundary = temporal_losses(output, inputs.step_mask.sum(dim=1), target, config)
+    parts = [part.mean() for part in (location, size, confidence, boundary)]
+    total = torch.stack([w * part for w, part in zip(config.loss_weights, parts, strict=True)]).sum()
+    return Losses(location=parts[0], size=parts[1], confidence=parts[2], boundary=parts[3], total=total)
+
+
+def spatial_losses(
+    output: ModelOutput, target: ModelTarget, config: ModelConfig
+) -> tuple[Tensor, Tensor]:
+    """Point localisation (Eq. 6) and size regression (Eq. 7) over annotated steps: (B,) each."""
+    heat = heatmap_targets(
+        target.boxes,
+        size=config.heatmap_size,
+        sigma=config.sigma,
+        single_point=config.ablation == "single_point",
+    )
+    cells = focal_terms(output.heatmap_logits, heat, config)
+    steps = target.box_mask.to(cells.dtype)
+    annotated = steps.sum(dim=1).clamp(min=1)  # M_foc
+    location = (cells.sum(dim=(-2, -1)) * steps).sum(dim=1) / annotated
+
+    inside = cells_inside(target.boxes, config.heatmap_size) & target.box_mask[..., None, None]
+    giou = box_giou(decode_boxes(output.distances), target.boxes[..., None, None, :])
+    weights = inside.to(giou.dtype)
+    samples = weights.sum(dim=(1, 2, 3)).clamp(min=1)  # M_iou
+    return location, ((1 - giou) * weights).sum(dim=(1, 2, 3)) / samples
+
+
+def focal_terms(logits: Tensor, heat: Tensor, config: ModelConfig) -> Tensor:
+    """The summands of Eq. 6 with their sign turned, from logits so that no log meets zero: (...)."""
+    probability = logits.sigmoid()
+    positive = (1 - probability).pow(config.focal_alpha) * -functional.logsigmoid(logits)
+    negative = (
+        (1 - heat).pow(config.focal_beta)
+        * probability.pow(config.focal_alpha)
+        * -functional.logsigmoid(-logits)
+    )
+    return torch.where(heat > config.focal_gamma, positive, negative)
+
+
+def temporal_losses(
+    output: ModelOutput, lengths: Tensor, target: ModelTarget, config: ModelConfig
+) -> tuple[Tensor, Tensor]:
+    """Confidence (Eq. 8) over all candidates and boundary regression (Eq. 9) over likely ones: (B,) each."""
+    spans, valid = candidate_spans(lengths, output.score_logits.shape[1], config.candidate_widths)
+    truth = target.span[:, None, None, :]
+    iou = span_iou(spans, truth)
+    selectable = valid & (iou >= config.confidence_threshold)
+    wanted = torch.where(selectable, iou, 0.0)
+    confidence = functional.smooth_l1_loss(output.score_logits.sigmoid(), wanted, reduction="none")
+    boundary = functional.smooth_l1_loss(output.offsets, truth - spans, reduction="none").mean(dim=-1)
+    return _mean_where(confidence, valid), _mean_where(boundary, selectable)
+
+
+def _mean_where(values: Tensor, mask: Tensor) -> Tensor:
+    """Per-sample mean of values (B, T, K) where mask holds; 0 where it holds nowhere."""
+    weights = mask.to(values.dtype)
+    return (values * weights).sum(dim=(1, 2)) / weights.sum(dim=(1, 2)).clamp(min=1)

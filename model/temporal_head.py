@@ -1,0 +1,44 @@
+"""The temporal location head (paper, section 2.4): when.
+
+Letters: B samples, F channels (D'), T steps, K candidate widths.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from model.config import ModelConfig
+from model.layers import BiGru, MaskedConv1d, SelfAttention, VolumeConv
+
+KERNELS = (1, 3, 5)
+"""Of the three convolutions side by side (paper)."""
+
+
+class TemporalHead(nn.Module):
+    """M_mix (B, F, T, 7, 7) -> score logits (B, T, K) and offsets (B, T, K, 2) in steps."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        width, widths = config.fused_width, len(config.candidate_widths)
+        self.scales = nn.ModuleList(VolumeConv(width, width // 2, kernel) for kernel in KERNELS)
+        self.merge = VolumeConv(len(KERNELS) * (width // 2), width)
+        self.attention = (
+            None
+            if config.ablation == "no_temporal_attention"
+            else SelfAttention(
+                width, layers=config.attention_layers, heads=config.attention_heads, dropout=config.dropout
+            )
+        )
+        self.score_gru, self.offset_gru = BiGru(width, width // 2), BiGru(width, width // 2)
+        self.score = MaskedConv1d(width, widths)
+        self.offset = MaskedConv1d(width, 2 * widths)
+
+    def forward(self, mixed: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        volume = torch.cat([scale(mixed, mask) for scale in self.scales], dim=1)
+        sequence = self.merge(volume, mask).mean(dim=(-2, -1)).transpose(1, 2)
+        if self.attention is not None:
+            sequence = self.attention(sequence, mask)
+        scores = self.score(self.score_gru(sequence, mask)[0], mask)
+        offsets = self.offset(self.offset_gru(sequence, mask)[0], mask)
+        return scores, offsets.unflatten(-1, (-1, 2))
