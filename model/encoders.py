@@ -21,7 +21,9 @@ class VideoEncoder(nn.Module):
         self.norm = ChannelNorm(config.visual_width)
 
     def forward(self, features: Tensor) -> Tensor:
-        out: Tensor = self.norm(self.project(features.transpose(1, 2)))
+        # Stores hold float16; the model computes in its own type.
+        volume = features.to(self.project.weight.dtype).transpose(1, 2)
+        out: Tensor = self.norm(self.project(volume))
         return out
 
 

@@ -26,7 +26,7 @@ class ModelInput(_Tensors):
     """A padded batch; what lies beyond a sample's length does not change its result."""
 
     features: Tensor
-    """float32 (B, T, C, 7, 7)."""
+    """float16 or float32 (B, T, C, 7, 7)."""
     step_mask: Tensor
     """bool (B, T): true where a step is the sample's own."""
     words: Tensor

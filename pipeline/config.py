@@ -1,0 +1,179 @@
+"""Every setting of every command, from defaults, one TOML file, the environment and flags, in that order."""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from extract.config import ExtractConfig
+from model.config import ModelConfig
+from pipeline.errors import ConfigError
+
+CONFIG_FILE = Path("gkcmn.toml")
+ENV_PREFIX = "GKCMN_"
+
+Settings = dict[str, Any]
+"""Nested: {"train": {"epochs": 40}, "device": "cpu"}."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathsConfig:
+    """The workspace: where commands look when they are not told."""
+
+    store: str = "data/features.zarr"
+    """Folder or fsspec URL of the feature store."""
+    index: Path = Path("data/index.jsonl")
+    """Labelled samples, one JSON line each."""
+    run: Path = Path("runs/latest")
+    """Folder of a training run and its checkpoint."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How GKCMN is trained.
+
+    Raises:
+        ValueError: a number is out of its range.
+    """
+
+    epochs: int = 30
+    batch_size: int = 16
+    learning_rate: float = 3e-3
+    """Of Adam (paper: 0.003)."""
+    warmup_steps: int = 100
+    """Optimiser steps over which the learning rate rises; without them it does not hold."""
+    clip_norm: float = 1.0
+    """Largest norm of the gradient."""
+    seed: int = 0
+    loader_workers: int = 0
+    """Processes that read samples ahead."""
+    cache_mb: int = 1024
+    """Memory for features that are kept between epochs, for each loader process."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("learning_rate", "clip_norm"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        for name in ("warmup_steps", "loader_workers", "cache_mb"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """All settings, resolved."""
+
+    device: str = "auto"
+    """"auto" takes a GPU where there is one; otherwise "cpu", "cuda", "cuda:1" ..."""
+    paths: PathsConfig = field(default_factory=PathsConfig)
+    extract: ExtractConfig = field(default_factory=ExtractConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+def load_config(
+    flags: Mapping[str, Any] | None = None,
+    *,
+    file: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Config:
+    """Resolve the configuration.
+
+    Args:
+        flags: dotted keys and values, as {"train.epochs": 40}; None values are left out.
+        file: a TOML file; None takes ./gkcmn.toml if it is there.
+        environ: the environment; None takes the process's.
+
+    Raises:
+        ConfigError: a key is unknown or a value not allowed, with where it was given.
+    """
+    config = Config()
+    path = file or (CONFIG_FILE if CONFIG_FILE.is_file() else None)
+    if path is not None:
+        config = _updated(config, _read_toml(path), where=str(path))
+    environ = os.environ if environ is None else environ
+    for name, value in sorted(environ.items()):
+        if name.startswith(ENV_PREFIX) and name != f"{ENV_PREFIX}CONFIG":
+            section, _, key = name.removeprefix(ENV_PREFIX).lower().partition("_")
+            config = _updated(config, _nested(f"{section}.{key}" if key else section, value), where=name)
+    for dotted, value in (flags or {}).items():
+        if value is not None:
+            config = _updated(config, _nested(dotted, value), where=f"--set {dotted}")
+    return config
+
+
+def build_config(values: Mapping[str, Any], *, where: str) -> Config:
+    """A configuration from the nested values that `config_values` gave. Raises ConfigError."""
+    return _updated(Config(), values, where=where)
+
+
+def config_values(config: Config) -> Settings:
+    """All values as JSON knows them, nested by section."""
+    values: Settings = json.loads(json.dumps(asdict(config), default=str))
+    return values
+
+
+def parse_assignment(text: str) -> tuple[str, str]:
+    """`train.epochs=40` -> its key and value. Raises ConfigError."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"--set {text}: has no '='; write for example --set train.epochs=40")
+    return key.strip(), value.strip()
+
+
+def _nested(dotted: str, value: object) -> Settings:
+    section, _, key = dotted.partition(".")
+    return {section: {key: value}} if key else {section: value}
+
+
+def _read_toml(path: Path) -> Settings:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; check --config") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{path}: not a TOML file ({error}); mend it") from error
+
+
+def _updated(config: Any, values: Mapping[str, Any], *, where: str, prefix: str = "") -> Any:  # noqa: ANN401
+    """A dataclass with some of its values replaced; nested dataclasses likewise."""
+    kind = type(config)
+    known = {item.name for item in fields(config)}
+    hints = get_type_hints(kind)
+    merged = {name: getattr(config, name) for name in known}
+    for name, value in values.items():
+        if name not in known:
+            raise ConfigError(
+                f"{where}: unknown key {prefix}{name}; known are {', '.join(prefix + k for k in sorted(known))}"
+            )
+        if is_dataclass(merged[name]):
+            if not isinstance(value, Mapping):
+                raise ConfigError(f"{where}: {prefix}{name} is a section; set its keys, as {prefix}{name}.KEY")
+            merged[name] = _updated(merged[name], value, where=where, prefix=f"{prefix}{name}.")
+        else:
+            merged[name] = _typed(hints[name], value, where=where, key=f"{prefix}{name}")
+    try:
+        return kind(**merged)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {prefix}{error}") from error
+
+
+def _typed(hint: Any, value: object, *, where: str, key: str) -> object:  # noqa: ANN401
+    if isinstance(value, str) and hint not in (str, Path) and value[:1] == "[":
+        value = json.loads(value)
+    try:
+        typed: object = TypeAdapter(hint).validate_python(value)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise ConfigError(f"{where}: {key} = {value!r}: {reason[0].lower()}{reason[1:]}") from error
+    return typed

@@ -1,0 +1,187 @@
+"""Samples as the model takes them: one rule for training, evaluation and grounding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import Dataset
+
+from extract.records import EncodedQuery, VideoFeatures, VideoRecord
+from extract.store import FeatureStore
+from model.io import ModelInput, ModelTarget
+from pipeline.errors import AnnotationError
+from pipeline.steps import StepAxis, interpolate_boxes, pool_clips, step_axis
+from pipeline.types import Sample, Span
+
+NEAR_FRAMES = 2.0
+"""A step has a true box if a labelled frame lies that near to its moment."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One sample, on its own time axis."""
+
+    features: np.ndarray
+    """float16 (step, channel, 7, 7)."""
+    words: np.ndarray
+    """float32 (word, dim)."""
+    axis: StepAxis
+    record: VideoRecord
+    target: ExampleTarget | None
+    """None where the truth is not known, as in grounding."""
+    sample: Sample | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExampleTarget:
+    """The truth on the step axis; see `model.io.ModelTarget`."""
+
+    boxes: np.ndarray
+    """float32 (step, 4), xyxy in [0, 1]."""
+    box_mask: np.ndarray
+    """bool (step,)."""
+    span: np.ndarray
+    """float32 (2,), in steps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Examples, padded together."""
+
+    inputs: ModelInput
+    target: ModelTarget | None
+    examples: list[Example]
+
+
+def make_example(
+    video: VideoFeatures,
+    query: EncodedQuery,
+    *,
+    max_steps: int,
+    segment: Span | None = None,
+    sample: Sample | None = None,
+) -> Example:
+    """Lay a video and a query on the model's time axis, with the sample's truth where it is given."""
+    axis = step_axis(video.clip_frames, segment, max_steps=max_steps)
+    return Example(
+        features=pool_clips(video.i3d, axis.groups),
+        words=query.vectors,
+        axis=axis,
+        record=video.record,
+        target=None if sample is None else make_target(sample, axis, video.record),
+        sample=sample,
+    )
+
+
+def make_target(sample: Sample, axis: StepAxis, record: VideoRecord) -> ExampleTarget:
+    """The truth on the step axis: boxes of the steps inside the true span, and the span.
+
+    A span so short that no step's moment lies inside supervises the nearest step.
+    """
+    start, end = sample.span
+    labelled = ~np.isnan(sample.boxes[:, 0])
+    times = np.arange(start, end)[labelled] + 0.5
+    scale = np.array([record.width, record.height] * 2, np.float32)
+    truth = (sample.boxes[labelled] / scale).clip(0, 1)
+    gaps = np.abs(axis.centres[:, None] - times).min(axis=1)
+    mask = (axis.centres >= start) & (axis.centres < end) & (gaps <= NEAR_FRAMES)
+    if not mask.any():
+        mask[gaps.argmin()] = True
+    return ExampleTarget(
+        boxes=interpolate_boxes(axis.centres, times, truth),
+        box_mask=mask,
+        span=axis.to_steps(np.array(sample.span)).astype(np.float32),
+    )
+
+
+def collate(examples: Sequence[Example]) -> Batch:
+    """Pad examples to the longest; without truths the batch has no target."""
+    targets = [example.target for example in examples if example.target is not None]
+    target = None
+    if len(targets) == len(examples):
+        target = ModelTarget(
+            boxes=_pad([item.boxes for item in targets]),
+            box_mask=_pad([item.box_mask for item in targets]),
+            span=torch.from_numpy(np.stack([item.span for item in targets])),
+        )
+    return Batch(
+        inputs=ModelInput(
+            features=_pad([example.features for example in examples]),
+            step_mask=_pad([np.ones(example.axis.steps, bool) for example in examples]),
+            words=_pad([example.words for example in examples]),
+            word_mask=_pad([np.ones(len(example.words), bool) for example in examples]),
+        ),
+        target=target,
+        examples=list(examples),
+    )
+
+
+def _pad(arrays: Sequence[np.ndarray]) -> torch.Tensor:
+    return pad_sequence([torch.from_numpy(array) for array in arrays], batch_first=True)
+
+
+class GroundingDataset(Dataset[Example]):
+    """Labelled samples, read from a store."""
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        store: FeatureStore,
+        queries: Mapping[str, EncodedQuery],
+        *,
+        max_steps: int,
+        cache_mb: int,
+    ) -> None:
+        """Check that the store holds what the samples need.
+
+        Raises:
+            AnnotationError: a video is not in the store, or a span ends after its video.
+        """
+        self.samples = list(samples)
+        self._store = store
+        self._queries = queries
+        self._max_steps = max_steps
+        self._cache: dict[str, VideoFeatures] = {}
+        self._cache_room = cache_mb << 20
+        self._check()
+
+    def _check(self) -> None:
+        records = {key: self._store.record(key) for key in {sample.video for sample in self.samples}}
+        if missing := sorted(key for key, record in records.items() if record is None):
+            raise AnnotationError(
+                f"{self._store.place}: lacks {len(missing)} of {len(records)} videos of the index, first "
+                f"{missing[0]!r}; extract them with: gkcmn-pipe features VIDEOS --store {self._store.place}"
+            )
+        for sample in self.samples:
+            record = records[sample.video]
+            assert record is not None
+            if sample.span[1] > record.frame_count:
+                raise AnnotationError(
+                    f"sample {sample.id!r}: its span ends at frame {sample.span[1]}, {sample.video!r} has "
+                    f"{record.frame_count}; mend the index"
+                )
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Example:
+        sample = self.samples[index]
+        return make_example(
+            self._video(sample.video),
+            self._queries[sample.query],
+            max_steps=self._max_steps,
+            segment=sample.segment,
+            sample=sample,
+        )
+
+    def _video(self, key: str) -> VideoFeatures:
+        if (video := self._cache.get(key)) is None:
+            video = self._store.read(key)
+            if video.i3d.nbytes <= self._cache_room:
+                self._cache_room -= video.i3d.nbytes
+                self._cache[key] = video
+        return video

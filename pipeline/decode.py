@@ -1,0 +1,66 @@
+"""The model's output as tubes in source frames and pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from extract.records import VideoRecord
+from model.candidates import best_spans
+from model.config import ModelConfig
+from model.gaussian import peak_boxes
+from model.io import ModelOutput
+from pipeline.dataset import Batch
+from pipeline.steps import StepAxis, interpolate_boxes
+from pipeline.types import Span, Tube
+
+
+def decode_tubes(output: ModelOutput, batch: Batch, config: ModelConfig) -> list[Tube]:
+    """One tube for each example: the best candidate's span, and the heatmap peaks' boxes inside it."""
+    with torch.inference_mode():
+        lengths = batch.inputs.step_mask.sum(dim=1).to(output.score_logits.device)
+        spans, scores = best_spans(output.score_logits, output.offsets, lengths, config.candidate_widths)
+        boxes, _ = peak_boxes(output.heatmap_logits, output.distances)
+    return [
+        decode_tube(span, box[: example.axis.steps], example.axis, example.record, score=float(score))
+        for span, box, score, example in zip(
+            spans.cpu().numpy(), boxes.cpu().numpy(), scores.cpu().numpy(), batch.examples, strict=True
+        )
+    ]
+
+
+def decode_tube(
+    span_steps: np.ndarray, step_boxes: np.ndarray, axis: StepAxis, record: VideoRecord, *, score: float
+) -> Tube:
+    """A span in steps and one box a step, as a tube.
+
+    Args:
+        span_steps: float (2,).
+        step_boxes: float (step, 4), xyxy in [0, 1].
+        axis: the example's time axis.
+        record: gives the picture's size.
+        score: predicted tIoU.
+    """
+    span = _frames(span_steps, axis)
+    return Tube(span=span, boxes=boxes_over(span, step_boxes, axis, record), score=score)
+
+
+def boxes_over(span: Span, step_boxes: np.ndarray, axis: StepAxis, record: VideoRecord) -> np.ndarray:
+    """One box for each frame of a span, in source pixels: float32 (frame, 4).
+
+    Only steps whose moment lies in the span speak: the others were never taught where the object is.
+    """
+    inside = (axis.centres >= span[0]) & (axis.centres < span[1])
+    if not inside.any():
+        inside[np.abs(axis.centres - sum(span) / 2).argmin()] = True
+    frames = np.arange(*span) + 0.5
+    scale = np.array([record.width, record.height] * 2, np.float32)
+    return interpolate_boxes(frames, axis.centres[inside], step_boxes[inside]) * scale
+
+
+def _frames(span_steps: np.ndarray, axis: StepAxis) -> Span:
+    """Whole frames of a span in steps; at least one."""
+    low, high = axis.segment
+    start, end = (int(round(point)) for point in axis.to_frames(span_steps))
+    start = min(start, high - 1)
+    return max(start, low), max(min(end, high), start + 1)
