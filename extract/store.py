@@ -65,6 +65,11 @@ class FeatureStore:
             )
         return cls(place, root)
 
+    @staticmethod
+    def exists(place: str | Path) -> bool:
+        """Whether anything lies at that place; `open` says whether it is a store."""
+        return not _is_empty(str(place))
+
     @classmethod
     def open_for(cls, place: str | Path, settings: Mapping[str, Any]) -> Self:
         """Open a store for writing with `settings`, making it where there is none.
@@ -103,6 +108,17 @@ class FeatureStore:
         return settings
 
     # Videos
+
+    @property
+    def channels(self) -> int:
+        """Channels of the feature maps. Raises StoreError while the store holds no video."""
+        for key in self.keys():
+            group = self._video_group(key)
+            assert group is not None
+            return int(_array(group, "i3d").shape[1])
+        raise StoreError(
+            f"{self.place}: holds no video yet; extract some with: gkcmn-pipe features VIDEOS --store {self.place}"
+        )
 
     def keys(self) -> Iterator[str]:
         """Keys of all complete videos, in no order."""

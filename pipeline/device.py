@@ -1,0 +1,20 @@
+"""Where tensors live."""
+
+from __future__ import annotations
+
+import torch
+
+from pipeline.errors import ConfigError
+
+
+def resolve_device(name: str) -> str:
+    """ "auto" -> "cuda" where there is a GPU, else "cpu". Raises ConfigError for a device that is not there."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"device {name!r}: no such kind of device; use auto, cpu or cuda") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device {name!r}: this machine offers no CUDA GPU; use --device cpu or auto")
+    return name

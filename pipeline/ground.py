@@ -1,0 +1,160 @@
+"""Grounding: one video and one sentence in, one tube out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from extract.errors import MissingInputError
+from extract.i3d import Backbone, load_backbone
+from extract.inputs import VideoInput
+from extract.records import EncodedQuery, VideoFeatures, VideoRecord
+from extract.run import OnClips, extract_video, store_settings
+from extract.store import FeatureStore
+from extract.text import QueryEncoder
+from extract.video import source_digest
+from pipeline.checkpoint import RunSettings, load_model
+from pipeline.dataset import collate, make_example
+from pipeline.decode import decode_tubes
+from pipeline.device import resolve_device
+from pipeline.evaluate import check_features
+from pipeline.files import write_text
+from pipeline.types import Tube
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grounding:
+    """A tube, with what it answers."""
+
+    video: Path
+    query: EncodedQuery
+    text: str
+    """The query as it was typed."""
+    record: VideoRecord
+    tube: Tube
+    extracted: bool
+    """Whether the backbone had to run; otherwise the store had the features."""
+
+    @property
+    def span_s(self) -> tuple[float, float]:
+        """The span in seconds, by the video's average rate."""
+        start, end = self.tube.span
+        return start / self.record.fps, end / self.record.fps
+
+
+def ground(
+    video: Path,
+    query: str,
+    run: Path,
+    *,
+    device: str,
+    store_place: str | None = None,
+    decode_timeout_s: float = 60.0,
+    on_clips: OnClips = lambda *_: None,
+) -> Grounding:
+    """Find the tube that `query` speaks of.
+
+    Args:
+        video: a video file.
+        query: a sentence.
+        run: a trained run's folder.
+        device: as `pipeline.device.resolve_device` takes it.
+        store_place: a store to take the features from, and to add them to; None keeps nothing.
+        decode_timeout_s: seconds without a frame after which the decoder is killed.
+        on_clips: progress of extraction.
+
+    Raises:
+        GkcmnError: something is missing or does not fit; the message says what.
+    """
+    device = resolve_device(device)
+    if not video.is_file():
+        raise MissingInputError(f"{video}: no such file; check the path")
+    model, settings = load_model(run)
+    trained = settings.config.extract
+    encoded = QueryEncoder(trained.vectors, max_words=trained.max_words)(query)
+    features, extracted = _features(video, settings, run, store_place, device, decode_timeout_s, on_clips)
+    batch = collate([make_example(features, encoded, max_steps=settings.config.model.max_steps)])
+    model = model.to(device)
+    with torch.inference_mode():
+        output = model(batch.inputs.to(torch.device(device)))
+    (tube,) = decode_tubes(output, batch, model.config)
+    return Grounding(
+        video=video, query=encoded, text=query, record=features.record, tube=tube, extracted=extracted
+    )
+
+
+def write_json(grounding: Grounding, path: Path) -> None:
+    """Write a grounding as JSON: a box in source pixels for each frame of the span. Raises OutputError."""
+    start, end = grounding.tube.span
+    start_s, end_s = grounding.span_s
+    record = grounding.record
+    content = {
+        "video": str(grounding.video),
+        "query": grounding.text,
+        "words": grounding.query.words,
+        "width": record.width,
+        "height": record.height,
+        "fps": record.fps,
+        "frame_count": record.frame_count,
+        "span": {"start_frame": start, "end_frame": end, "start_s": start_s, "end_s": end_s},
+        "score": grounding.tube.score,
+        "boxes": [
+            {"frame": frame, "box": [round(float(side), 2) for side in box]}
+            for frame, box in zip(range(start, end), grounding.tube.boxes, strict=True)
+        ],
+    }
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def _features(
+    video: Path,
+    settings: RunSettings,
+    run: Path,
+    place: str | None,
+    device: str,
+    decode_timeout_s: float,
+    on_clips: OnClips,
+) -> tuple[VideoFeatures, bool]:
+    """A video's features from the store, or from the backbone; and whether the backbone ran."""
+    digest = source_digest(video)
+    with _store(settings, place, device) as (store, backbone):
+        check_features(settings, store, run)
+        for key in _possible_keys(video):
+            record = store.record(key)
+            if record is not None and record.source_digest == digest:
+                return store.read(key), False
+        taken = store.record(video.name) is not None
+        key = f"{video.stem}-{digest[:8]}{video.suffix}" if taken else video.name
+        config = replace(settings.config.extract, decode_timeout_s=decode_timeout_s)
+        backbone = backbone or load_backbone(config.backbone, weights=config.weights, device=device)
+        extract_video(VideoInput(path=video, key=key), store, backbone, config, on_clips)
+        return store.read(key), True
+
+
+@contextmanager
+def _store(
+    settings: RunSettings, place: str | None, device: str
+) -> Iterator[tuple[FeatureStore, Backbone | None]]:
+    """The store at that place, or one that is gone afterwards; with the backbone if it had to be loaded."""
+    config = settings.config.extract
+    if place is not None and FeatureStore.exists(place):
+        yield FeatureStore.open(place, writable=True), None
+        return
+    backbone = load_backbone(config.backbone, weights=config.weights, device=device)
+    with TemporaryDirectory(prefix="gkcmn-") as folder:
+        yield (
+            FeatureStore.open_for(place or f"{folder}/features.zarr", store_settings(config, backbone)),
+            backbone,
+        )
+
+
+def _possible_keys(video: Path) -> list[str]:
+    """Keys under which `features` may have stored this file: its path from any folder above it."""
+    parts = video.resolve().parts[1:]
+    return ["/".join(parts[start:]) for start in range(len(parts) - 1, -1, -1)]

@@ -1,0 +1,195 @@
+"""Training: from a store and an index to a run's folder, resumable after every epoch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch.utils.data import DataLoader
+
+from extract.store import FeatureStore
+from model.gkcmn import Gkcmn
+from model.losses import Losses, gkcmn_losses
+from pipeline.annotations import read_index
+from pipeline.checkpoint import (
+    LOG,
+    Progress,
+    RunSettings,
+    load_progress,
+    load_settings,
+    save_progress,
+    save_settings,
+)
+from pipeline.config import Config, config_values
+from pipeline.dataset import Batch, GroundingDataset, collate
+from pipeline.device import resolve_device
+from pipeline.errors import CheckpointError
+from pipeline.files import write_text
+from pipeline.queries import ensure_queries
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochReport:
+    """One line of log.jsonl: means of the losses over an epoch's samples."""
+
+    epoch: int
+    """From 1."""
+    location: float
+    size: float
+    confidence: float
+    boundary: float
+    total: float
+    learning_rate: float
+
+
+OnBatch = Callable[[int, int, int, float], None]
+"""Called with the epoch (from 1), the batches done, the batches in all and the last batch's loss."""
+
+
+def train(
+    index: Path, store_place: str, run: Path, config: Config, *, on_batch: OnBatch = lambda *_: None
+) -> Iterator[EpochReport]:
+    """Train GKCMN, and yield each epoch's report once it is saved.
+
+    A run that is there already goes on after its last whole epoch, to the same weights as if it had never
+    stopped. Under torchrun each process takes its share of every batch.
+
+    Raises:
+        AnnotationError: the index or the store lacks something.
+        CheckpointError: the folder holds a run with other settings.
+    """
+    samples = read_index(index, split="train")
+    store = FeatureStore.open(store_place)
+    queries = ensure_queries((sample.query for sample in samples), store_place, config.extract).queries
+    config = replace(
+        config,
+        model=replace(
+            config.model,
+            feature_channels=store.channels,
+            word_dim=next(iter(queries.values())).vectors.shape[1],
+        ),
+    )
+    dataset = GroundingDataset(
+        samples, store, queries, max_steps=config.model.max_steps, cache_mb=config.train.cache_mb
+    )
+    accelerator = Accelerator(cpu=resolve_device(config.device) == "cpu")
+    progress = _resume(run, RunSettings(config=config, features=store.settings))
+
+    torch.manual_seed(config.train.seed)
+    model = Gkcmn(config.model)
+    optimiser = torch.optim.Adam(model.parameters(), lr=config.train.learning_rate)
+    warmup = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda step: min(1.0, (step + 1) / max(1, config.train.warmup_steps))
+    )
+    if progress is not None:
+        model.load_state_dict(progress.state["model"])
+        optimiser.load_state_dict(progress.state["optimiser"])
+        warmup.load_state_dict(progress.state["warmup"])
+    order = torch.Generator()
+    loader = DataLoader(
+        dataset,
+        batch_size=config.train.batch_size,
+        shuffle=True,
+        generator=order,
+        collate_fn=collate,
+        num_workers=config.train.loader_workers,
+    )
+    done = progress.epochs if progress is not None else 0
+    _cut_log(run, done)
+    net, optimiser, loader = accelerator.prepare(model, optimiser, loader)
+    for epoch in range(done + 1, config.train.epochs + 1):
+        # One seed an epoch, not one stream: a resumed run then draws what an unbroken one would.
+        torch.manual_seed(config.train.seed * 1_000_003 + epoch)
+        order.manual_seed(config.train.seed * 1_000_003 + epoch)
+        report = _epoch(epoch, net, optimiser, warmup, loader, accelerator, config, on_batch)
+        if accelerator.is_main_process:
+            state = {
+                "model": model.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "warmup": warmup.state_dict(),
+            }
+            save_progress(run, model, Progress(epochs=epoch, state=state))
+            with (run / LOG).open("a", encoding="utf-8") as log:
+                log.write(json.dumps(asdict(report)) + "\n")
+        accelerator.wait_for_everyone()
+        yield report
+
+
+def _epoch(
+    epoch: int,
+    net: torch.nn.Module,
+    optimiser: torch.optim.Optimizer,
+    warmup: torch.optim.lr_scheduler.LambdaLR,
+    loader: DataLoader[Batch],
+    accelerator: Accelerator,
+    config: Config,
+    on_batch: OnBatch,
+) -> EpochReport:
+    net.train()
+    total = torch.zeros(5)
+    count = 0
+    for number, batch in enumerate(loader, start=1):
+        inputs = batch.inputs.to(accelerator.device)
+        target = batch.target.to(accelerator.device)
+        losses = gkcmn_losses(net(inputs), inputs, target, config.model)
+        optimiser.zero_grad()
+        accelerator.backward(losses.total)
+        accelerator.clip_grad_norm_(net.parameters(), config.train.clip_norm)
+        optimiser.step()
+        warmup.step()
+        total += _values(losses) * len(batch.examples)
+        count += len(batch.examples)
+        on_batch(epoch, number, len(loader), float(losses.total.detach()))
+    means = accelerator.reduce(torch.cat([total, torch.tensor([float(count)])]).to(accelerator.device)).cpu()
+    location, size, confidence, boundary, loss = (means[:5] / means[5]).tolist()
+    return EpochReport(
+        epoch=epoch,
+        location=location,
+        size=size,
+        confidence=confidence,
+        boundary=boundary,
+        total=loss,
+        learning_rate=warmup.get_last_lr()[0],
+    )
+
+
+def _values(losses: Losses) -> torch.Tensor:
+    parts = (losses.location, losses.size, losses.confidence, losses.boundary, losses.total)
+    return torch.stack([part.detach().float().cpu() for part in parts])
+
+
+def _resume(run: Path, settings: RunSettings) -> Progress | None:
+    """Begin a run's folder, or check that the one there was begun with the same settings.
+
+    `train.epochs` may grow and the device may change; nothing else may.
+    """
+    progress = load_progress(run)
+    if progress is not None:
+        before = load_settings(run)
+        differing = sorted(
+            f"{section}.{key}"
+            for section in ("model", "extract", "train")
+            for key, value in config_values(settings.config)[section].items()
+            if config_values(before.config)[section][key] != value
+            and f"{section}.{key}" not in ("train.epochs", "train.loader_workers", "train.cache_mb")
+        )
+        if dict(before.features) != dict(settings.features):
+            differing.append("the store's settings")
+        if differing:
+            raise CheckpointError(
+                f"{run}: holds a run with other settings ({', '.join(differing)}); "
+                "use those again, or another --out"
+            )
+    save_settings(run, settings)
+    return progress
+
+
+def _cut_log(run: Path, epochs: int) -> None:
+    """Drop what the log says of epochs that were not saved."""
+    path = run / LOG
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
+    write_text(path, "".join(lines[:epochs]))
