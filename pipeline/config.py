@@ -123,6 +123,21 @@ def config_values(config: Config) -> Settings:
     return values
 
 
+def config_toml(config: Config) -> str:
+    """All values as a TOML file that `load_config` reads back. What is None is left out, as a comment."""
+    values = config_values(config)
+    sections = {name: part for name, part in values.items() if isinstance(part, dict)}
+    lines = [_toml_line(name, value) for name, value in values.items() if name not in sections]
+    for name, part in sections.items():
+        lines += ["", f"[{name}]", *(_toml_line(key, value) for key, value in part.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _toml_line(key: str, value: object) -> str:
+    # JSON's strings, numbers, booleans and lists of them are TOML's too.
+    return f"# {key} is not set" if value is None else f"{key} = {json.dumps(value)}"
+
+
 def parse_assignment(text: str) -> tuple[str, str]:
     """`train.epochs=40` -> its key and value. Raises ConfigError."""
     key, equals, value = text.partition("=")

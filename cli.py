@@ -1,0 +1,393 @@
+"""The command line: each command resolves its settings, calls one function, and prints what came of it.
+
+Only click is imported here; what a command needs is imported inside it, so that help is quick.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from extract.run import OnClips
+    from pipeline.config import Config
+    from pipeline.ground import Grounding
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _example(text: str) -> str:
+    """The last lines of a command's help."""
+    return f"Example: {text}"
+
+
+config_options = (
+    click.option("--config", "config_file", type=click.Path(path_type=Path), envvar="GKCMN_CONFIG",
+                 help="TOML file of settings. [default: ./gkcmn.toml if it is there]"),
+    click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE",
+                 help="Any setting, as train.epochs=40; see `gkcmn-pipe config`."),
+)  # fmt: skip
+store_option = click.option("--store", help="Feature store, a folder or fsspec URL. [paths.store]")
+device_option = click.option("--device", help="auto, cpu, cuda or cuda:N. [device]")
+
+
+def _with_config(command: F) -> F:
+    for option in config_options:
+        command = option(command)
+    return command
+
+
+class _Cli(click.Group):
+    """A group whose commands end with one line and exit code 1 when their user has something to mend."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own type
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            # The tree of errors is imported when one is raised: help needs none of it.
+            from extract.errors import GkcmnError
+
+            if not isinstance(error, GkcmnError):
+                raise
+            raise click.ClickException(" ".join(str(error).split())) from error
+        except KeyboardInterrupt:
+            click.echo("Interrupted. The same command goes on from here.", err=True)
+            ctx.exit(130)
+
+
+@click.group(cls=_Cli, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="gkcmn-pipe")
+def main() -> None:
+    """Find the tube (a time span and one box a frame) that a sentence speaks of in a video.
+
+    \b
+    A first round, on videos that it draws itself:
+      gkcmn-pipe synth data
+      gkcmn-pipe features data/videos
+      gkcmn-pipe train
+      gkcmn-pipe evaluate
+      gkcmn-pipe ground data/videos/0000.mp4 "the man in red" --overlay found.mp4
+    """
+
+
+@main.command(epilog=_example("gkcmn-pipe features clips/ more/*.mp4 --store data/features.zarr"))
+@click.argument("paths", nargs=-1, required=True)
+@store_option
+@click.option("--root", type=click.Path(path_type=Path, file_okay=False),
+              help="Folder to which keys are relative. [default: each folder that is named]")
+@click.option("--backbone", type=click.Choice(["inception", "i3d_r50"]), help="[extract.backbone]")
+@click.option("--weights", help="Weights file of the backbone. [default: packaged, or the hub's]")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes here.")
+@click.option("--scheduler", help="Address of a dask scheduler whose workers do the work.")
+@click.option("--redo", is_flag=True, help="Extract videos again that the store holds.")
+@device_option
+@_with_config
+def features(
+    paths: tuple[str, ...], store: str | None, root: Path | None, backbone: str | None, weights: str | None,
+    workers: int, scheduler: str | None, redo: bool, device: str | None,
+    config_file: Path | None, assignments: tuple[str, ...],
+) -> None:  # fmt: skip
+    """Extract I3D features of videos into a store.
+
+    PATHS are video files, folders, globs, and .txt files of one path a line. What the store holds is
+    skipped; an interrupted video is done again.
+    """
+    flags = {"paths.store": store, "extract.backbone": backbone, "extract.weights": weights, "device": device}
+    config = _config(config_file, assignments, flags)
+    from extract.inputs import find_videos
+
+    videos = find_videos(paths, root=root)
+    from pipeline.features import prepare
+
+    place, todo, resolved = prepare(videos, config, redo=redo)
+    skipped = len(videos) - len(todo)
+    failed: list[str] = []
+    clips = 0
+    from extract.run import extract_videos
+
+    with _clip_progress(len(todo)) as (on_clips, on_video):
+        for outcome in extract_videos(
+            todo, place, config.extract,
+            device=resolved, workers=workers, scheduler=scheduler, on_clips=on_clips,
+        ):  # fmt: skip
+            clips += outcome.clips
+            on_video()
+            if outcome.error is not None:
+                failed.append(outcome.error)
+                click.echo(f"Failed: {outcome.error}", err=True)
+    click.echo(
+        f"{len(todo) - len(failed)} videos done ({clips} clips), {skipped} there already, "
+        f"{len(failed)} failed -> {place}"
+    )
+    if failed:
+        sys.exit(1)
+
+
+@main.command(epilog=_example("gkcmn-pipe text data/index.jsonl --store data/features.zarr"))
+@click.argument("index", type=click.Path(path_type=Path), required=False)
+@store_option
+@_with_config
+def text(
+    index: Path | None, store: str | None, config_file: Path | None, assignments: tuple[str, ...]
+) -> None:
+    """Encode the queries of INDEX into word vectors, and keep them in the store.
+
+    Training does this by itself; do it beforehand for a machine without spaCy.
+    """
+    config = _config(config_file, assignments, {"paths.index": index, "paths.store": store})
+    from pipeline.annotations import read_index
+    from pipeline.queries import ensure_queries
+
+    samples = read_index(config.paths.index)
+    report = ensure_queries((sample.query for sample in samples), config.paths.store, config.extract)
+    if report.unknown:
+        _warn(f"no vector for {', '.join(report.unknown)}; each gets the mean of all vectors")
+    if report.shortened:
+        _warn(f"{report.shortened} queries have over {config.extract.max_words} words; the rest is dropped")
+    click.echo(f"{len(report.queries)} queries, {report.added} new -> {config.paths.store}")
+
+
+@main.command(epilog=_example("gkcmn-pipe train data/index.jsonl --store data/features.zarr --out runs/first"))
+@click.argument("index", type=click.Path(path_type=Path), required=False)
+@store_option
+@click.option("--out", "run", type=click.Path(path_type=Path), help="Folder of the run. [paths.run]")
+@click.option("--epochs", type=int, help="[train.epochs]")
+@device_option
+@_with_config
+def train(
+    index: Path | None, store: str | None, run: Path | None, epochs: int | None, device: str | None,
+    config_file: Path | None, assignments: tuple[str, ...],
+) -> None:  # fmt: skip
+    """Train GKCMN on the labelled samples of INDEX.
+
+    A run that was interrupted goes on after its last whole epoch. Under torchrun it uses all processes.
+    """
+    flags = {"paths.index": index, "paths.store": store, "paths.run": run, "train.epochs": epochs,
+             "device": device}  # fmt: skip
+    config = _config(config_file, assignments, flags)
+    from pipeline.train import train as run_training
+
+    paths = config.paths
+    with _progress() as progress:
+        task = progress.add_task("epoch", total=None)
+
+        def on_batch(epoch: int, done: int, total: int, loss: float) -> None:
+            name = f"epoch {epoch}/{config.train.epochs}  loss {loss:.3f}"
+            whole = config.train.epochs * total
+            progress.update(task, description=name, completed=(epoch - 1) * total + done, total=whole)
+
+        report = None
+        for report in run_training(paths.index, paths.store, paths.run, config, on_batch=on_batch):
+            if report.epoch in (1, config.train.epochs) or report.epoch % max(1, config.train.epochs // 10) == 0:
+                progress.console.print(
+                    f"epoch {report.epoch:4d}  loss {report.total:.4f}  (location {report.location:.4f}  "
+                    f"size {report.size:.4f}  confidence {report.confidence:.4f}  "
+                    f"boundary {report.boundary:.4f})",
+                    highlight=False,
+                )
+    if report is None:
+        click.echo(f"{paths.run} has its {config.train.epochs} epochs already; --epochs gives it more")
+    else:
+        click.echo(f"{report.epoch} epochs -> {paths.run}")
+
+
+@main.command(epilog=_example("gkcmn-pipe evaluate runs/first data/index.jsonl --store data/features.zarr"))
+@click.argument("run", type=click.Path(path_type=Path), required=False)
+@click.argument("index", type=click.Path(path_type=Path), required=False)
+@store_option
+@click.option("--split", help="Only the samples of this split.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the results. [default: RUN/evaluation]")
+@device_option
+@_with_config
+def evaluate(
+    run: Path | None, index: Path | None, store: str | None, split: str | None, out: Path | None,
+    device: str | None, config_file: Path | None, assignments: tuple[str, ...],
+) -> None:  # fmt: skip
+    """Score a trained RUN on the samples of INDEX: m_tIoU, m_vIoU, vIoU@0.3, vIoU@0.5."""
+    flags = {"paths.run": run, "paths.index": index, "paths.store": store, "device": device}
+    config = _config(config_file, assignments, flags)
+    paths = config.paths
+    out = out or paths.run / "evaluation"
+    from pipeline.evaluate import evaluate as run_evaluation
+
+    with _progress() as progress:
+        task = progress.add_task("evaluate", total=None)
+        evaluation = run_evaluation(
+            paths.run, paths.index, paths.store, device=config.device, out=out, split=split,
+            on_batch=lambda done, total: progress.update(task, completed=done, total=total),
+        )  # fmt: skip
+    from rich.console import Console
+    from rich.table import Table
+
+    rows = {**evaluation.by_kind, "all": evaluation.scores}
+    table = Table("sentences", "samples", *evaluation.scores.rows())
+    for name, scores in rows.items():
+        table.add_row(name, str(scores.samples), *(f"{100 * value:.2f}" for value in scores.rows().values()))
+    Console().print(table)
+    click.echo(f"predictions and scores -> {out}")
+
+
+@main.command(epilog=_example('gkcmn-pipe ground video.mp4 "the man in red" --json tube.json --overlay found.mp4'))
+@click.argument("video", type=click.Path(path_type=Path))
+@click.argument("query")
+@click.option("--checkpoint", type=click.Path(path_type=Path), help="Folder of a trained run. [paths.run]")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the whole tube as JSON.")
+@click.option("--overlay", type=click.Path(path_type=Path), help="Write the video with the tube drawn on it.")
+@store_option
+@device_option
+@_with_config
+def ground(
+    video: Path, query: str, checkpoint: Path | None, json_file: Path | None, overlay: Path | None,
+    store: str | None, device: str | None, config_file: Path | None, assignments: tuple[str, ...],
+) -> None:  # fmt: skip
+    """Find the tube in VIDEO that QUERY speaks of.
+
+    Features are taken from the store, and added to it, if --store names one or the default one is there.
+    """
+    config = _config(
+        config_file, assignments, {"paths.store": store, "paths.run": checkpoint, "device": device}
+    )
+    from extract.store import FeatureStore
+    from pipeline.ground import ground as run_grounding
+    from pipeline.ground import write_json
+
+    place = config.paths.store if store or FeatureStore.exists(config.paths.store) else None
+    with _clip_progress(1) as (on_clips, _):
+        found = run_grounding(
+            video, query, config.paths.run,
+            device=config.device, store_place=place,
+            decode_timeout_s=config.extract.decode_timeout_s, on_clips=on_clips,
+        )  # fmt: skip
+    if found.query.unknown:
+        _warn(f"no vector for {', '.join(found.query.unknown)}; each gets the mean of all vectors")
+    if found.query.dropped:
+        _warn(f"the query's last {found.query.dropped} words are dropped: it has too many")
+    _print_grounding(found)
+    if json_file is not None:
+        write_json(found, json_file)
+        click.echo(f"tube -> {json_file}")
+    if overlay is not None:
+        from pipeline.overlay import write_overlay
+
+        with _progress() as progress:
+            task = progress.add_task("draw", total=None)
+            write_overlay(
+                video, found.tube, query, overlay, timeout_s=config.extract.decode_timeout_s,
+                on_frame=lambda done, total: progress.update(task, completed=done, total=total),
+            )  # fmt: skip
+        click.echo(f"overlay -> {overlay}")
+
+
+@main.command(epilog=_example("gkcmn-pipe synth data --videos 12 --seed 0"))
+@click.argument("out", type=click.Path(path_type=Path), default=Path("data"))
+@click.option("--videos", type=click.IntRange(1), default=12, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that draw.")
+def synth(out: Path, videos: int, seed: int, workers: int) -> None:
+    """Draw labelled videos of walking people into OUT: OUT/videos/*.mp4 and OUT/index.jsonl.
+
+    The same seed gives the same data. Needs the extra [synth] and Mesa's OpenGL.
+    """
+    from pipeline.synth.run import draw_videos
+
+    with _progress() as progress:
+        task = progress.add_task("draw", total=videos)
+        index = draw_videos(
+            out, videos=videos, seed=seed, workers=workers, on_video=lambda _: progress.advance(task)
+        )
+    click.echo(f"{videos} videos -> {out / 'videos'}, their samples -> {index}")
+
+
+@main.command(epilog=_example("gkcmn-pipe config --set train.epochs=40 > gkcmn.toml"))
+@_with_config
+def config(config_file: Path | None, assignments: tuple[str, ...]) -> None:
+    """Show every setting as it is resolved, as TOML.
+
+    Defaults, then ./gkcmn.toml or --config, then the environment (GKCMN_TRAIN_EPOCHS=40), then flags.
+    """
+    from pipeline.config import config_toml
+
+    click.echo(config_toml(_config(config_file, assignments, {})), nl=False)
+
+
+def _config(file: Path | None, assignments: tuple[str, ...], flags: dict[str, Any]) -> Config:
+    """Resolve the settings; a flag of its own wins over --set."""
+    from pipeline.config import load_config, parse_assignment
+
+    return load_config({**dict(parse_assignment(text) for text in assignments), **_given(flags)}, file=file)
+
+
+def _given(flags: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in flags.items() if value is not None}
+
+
+def _warn(message: str) -> None:
+    click.echo(f"Warning: {message}", err=True)
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """A bar on standard error, with the time left."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        TextColumn("{task.fields[rate]}"), console=Console(stderr=True), transient=True,
+    ) as progress:  # fmt: skip
+        add = progress.add_task
+
+        def add_task(*args: Any, **values: Any) -> Any:  # noqa: ANN401
+            return add(*args, rate="", **values)
+
+        progress.add_task = add_task  # type: ignore[method-assign]
+        yield progress
+
+
+@contextmanager
+def _clip_progress(videos: int) -> Iterator[tuple[OnClips, Callable[[], None]]]:
+    """Progress of extraction: videos done, clips a second, time left of the video at hand."""
+    import time
+
+    with _progress() as progress:
+        whole = progress.add_task("videos", total=videos, visible=videos > 1)
+        tasks: dict[str, Any] = {}
+        begun = time.monotonic()
+        counts: dict[str, int] = {}
+
+        def on_clips(key: str, done: int, total: int) -> None:
+            if key not in tasks:
+                tasks[key] = progress.add_task(key, total=total)
+            counts[key] = done
+            rate = sum(counts.values()) / max(1e-9, time.monotonic() - begun)
+            progress.update(tasks[key], completed=done, rate=f"{rate:.1f} clips/s", visible=done < total)
+
+        yield on_clips, lambda: progress.advance(whole)
+
+
+def _print_grounding(found: Grounding) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    start, end = found.tube.span
+    start_s, end_s = found.span_s
+    source = "extracted" if found.extracted else "from the store"
+    click.echo(f"span   {start_s:.2f} s to {end_s:.2f} s (frames {start} to {end}, end excluded)")
+    click.echo(f"score  {found.tube.score:.3f}   features {source}")
+    table = Table("frame", "seconds", "x1", "y1", "x2", "y2")
+    step = max(1, (end - start - 1) // 7)
+    for frame in sorted({*range(start, end, step), end - 1}):
+        box = (f"{side:.0f}" for side in found.tube.boxes[frame - start])
+        table.add_row(str(frame), f"{frame / found.record.fps:.2f}", *box)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""What stands between the command and extraction: the store, and what is left to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from extract.inputs import VideoInput
+from extract.run import pending, shared_backbone, store_settings
+from extract.store import FeatureStore
+from pipeline.config import Config
+from pipeline.device import resolve_device
+
+
+def prepare(
+    videos: Sequence[VideoInput], config: Config, *, redo: bool
+) -> tuple[str, list[VideoInput], str]:
+    """Open or make the store, and find what it lacks.
+
+    Args:
+        videos: what was asked for.
+        config: resolved settings.
+        redo: take videos again that the store holds.
+
+    Returns:
+        The store's place, the videos to extract, and the torch device.
+
+    Raises:
+        GkcmnError: the weights or the store do not fit; the message says what.
+    """
+    device = resolve_device(config.device)
+    backbone = shared_backbone(config.extract.backbone, config.extract.weights, device)
+    store = FeatureStore.open_for(config.paths.store, store_settings(config.extract, backbone))
+    return store.place, list(videos) if redo else pending(videos, store), device
