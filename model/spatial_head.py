@@ -31,9 +31,11 @@ class SpatialHead(nn.Module):
         if self.transposed:
             self.grow = nn.ConvTranspose2d(width, width, 4, stride=2, padding=1)
             self.grow_norm = ChannelNorm(width)
-        self.smooth = SpatialConv(width, width)
-        self.point = nn.Sequential(SpatialConv(width, width), nn.Conv3d(width, 1, 1))
-        self.extent = nn.Sequential(SpatialConv(width, width), nn.Conv3d(width, 4, 1))
+        # An L x L map has five times the cells of a 7 x 7 one: half the width keeps the head affordable.
+        half = width // 2
+        self.smooth = SpatialConv(width, half)
+        self.point = nn.Sequential(SpatialConv(half, half), nn.Conv3d(half, 1, 1))
+        self.extent = nn.Sequential(SpatialConv(half, half), nn.Conv3d(half, 4, 1))
         point, extent = self.point[-1], self.extent[-1]
         assert isinstance(point, nn.Conv3d)
         assert isinstance(extent, nn.Conv3d)

@@ -21,8 +21,8 @@ class TemporalHead(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         width, widths = config.fused_width, len(config.candidate_widths)
-        self.scales = nn.ModuleList(VolumeConv(width, width // 2, kernel) for kernel in KERNELS)
-        self.merge = VolumeConv(len(KERNELS) * (width // 2), width)
+        self.scales = nn.ModuleList(VolumeConv(width, width // 4, kernel) for kernel in KERNELS)
+        self.merge = VolumeConv(len(KERNELS) * (width // 4), width)
         self.attention = (
             None
             if config.ablation == "no_temporal_attention"

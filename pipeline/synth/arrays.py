@@ -1,0 +1,13 @@
+"""Array and colour types that the scene modules share."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+Pixels: TypeAlias = npt.NDArray[np.uint8]
+Rgb: TypeAlias = tuple[float, float, float]
+"""Red, green and blue in [0, 1]."""

@@ -1,0 +1,76 @@
+"""Videos and indexes that the tests make themselves."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+
+def moving_square(count: int, *, width: int = 64, height: int = 48, seed: int = 0) -> list[np.ndarray]:
+    """Frames, HWC uint8: a bright square crosses a fixed ground; no two frames are alike."""
+    rng = np.random.default_rng(seed)
+    ground = rng.integers(0, 90, (height, width, 3), dtype=np.uint8)
+    frames = []
+    for number in range(count):
+        frame = ground.copy()
+        x, y = (number * 2) % (width - 16), 10 + number % 8
+        frame[y : y + 16, x : x + 16] = (220, 40 + number % 50, 60)
+        frame[0, :, 0] = number % 256
+        frames.append(frame)
+    return frames
+
+
+def write_video(
+    path: Path,
+    frames: list[np.ndarray],
+    *,
+    codec: str = "libx264",
+    pixels: str = "yuv420p",
+    rate: Fraction = Fraction(10),
+    sound: str | None = None,
+) -> Path:
+    """Encode frames, with one second of silence a second of video in the codec `sound`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    height, width = frames[0].shape[:2]
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream(codec, rate=rate)
+        stream.width, stream.height, stream.pix_fmt = width, height, pixels
+        for frame in frames:
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        out.mux(stream.encode(None))
+        if sound is not None:
+            audio = out.add_stream(sound, rate=48000)
+            samples = int(48000 * len(frames) / rate)
+            size = 1024
+            for start in range(0, samples, size):
+                piece = av.AudioFrame.from_ndarray(
+                    np.zeros((1, 2 * size), np.int16), format="s16", layout="stereo"
+                )
+                piece.sample_rate, piece.pts = 48000, start
+                out.mux(audio.encode(piece))
+            out.mux(audio.encode(None))
+    return path
+
+
+def lossless(path: Path, frames: list[np.ndarray]) -> Path:
+    """Encode frames so that they decode to the same bytes."""
+    return write_video(path, frames, codec="ffv1", pixels="bgr0")
+
+
+def write_index(path: Path, lines: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def square_sample(video: str, query: str, span: tuple[int, int], **more: Any) -> dict[str, Any]:
+    """A sample that follows the square of `moving_square` in a 64x48 video."""
+    boxes = []
+    for number in range(*span):
+        x, y = (number * 2) % 48, 10 + number % 8
+        boxes.append([x, y, x + 16, y + 16])
+    return {"video": video, "query": query, "span": list(span), "boxes": boxes, **more}

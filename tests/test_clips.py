@@ -1,0 +1,38 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extract.clips import batched, clip_count, iter_clips, plan_clips
+
+
+@given(st.integers(1, 200), st.integers(1, 12), st.integers(1, 12))
+def test_plan_and_stream_agree(frame_count: int, length: int, stride: int) -> None:
+    stride = min(stride, length)
+    plan = plan_clips(frame_count, length=length, stride=stride)
+    frames = [np.full((1, 1, 3), number, np.uint8) for number in range(frame_count)]
+    clips = list(iter_clips(frames, length=length, stride=stride))
+    assert len(clips) == len(plan) == clip_count(frame_count, length=length, stride=stride)
+    for clip, (start, end) in zip(clips, plan, strict=True):
+        assert clip.shape == (length, 1, 1, 3)
+        expected = [*range(start, end), *[end - 1] * (length - (end - start))]
+        assert clip[:, 0, 0, 0].tolist() == expected
+
+
+@given(st.integers(1, 200))
+def test_every_frame_is_in_a_clip_and_no_clip_is_idle(frame_count: int) -> None:
+    plan = plan_clips(frame_count, length=8, stride=4)
+    assert set(range(frame_count)) == {frame for start, end in plan for frame in range(start, end)}
+    assert (np.diff(plan[:, 1]) > 0).all()
+
+
+def test_known_counts() -> None:
+    assert [clip_count(n, length=8, stride=4) for n in (1, 7, 8, 9, 12, 13)] == [1, 1, 1, 2, 2, 3]
+    with pytest.raises(ValueError, match="frame_count"):
+        clip_count(0, length=8, stride=4)
+
+
+def test_batches_keep_order_and_the_rest() -> None:
+    clips = [np.full((8, 1, 1, 3), number, np.uint8) for number in range(5)]
+    assert [len(batch) for batch in batched(clips, 2)] == [2, 2, 1]
+    assert np.concatenate(list(batched(clips, 2)))[:, 0, 0, 0, 0].tolist() == [0, 1, 2, 3, 4]

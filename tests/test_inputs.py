@@ -1,0 +1,52 @@
+from pathlib import Path
+
+import pytest
+
+from extract.errors import MissingInputError
+from extract.inputs import find_videos
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> Path:
+    for name in ("one.mp4", "deep/two.MKV", "deep/three.webm", "deep/notes.doc"):
+        path = tmp_path / "videos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return tmp_path / "videos"
+
+
+def keys(*paths: str, root: Path | None = None) -> list[str]:
+    return [video.key for video in find_videos(paths, root=root)]
+
+
+def test_folders_files_globs_and_lists(videos: Path) -> None:
+    assert keys(str(videos)) == ["deep/three.webm", "deep/two.MKV", "one.mp4"]
+    assert keys(str(videos / "one.mp4")) == ["one.mp4"]
+    assert keys(f"{videos}/**/*.webm") == ["three.webm"]
+    listing = videos / "list.txt"
+    listing.write_text("one.mp4\n\ndeep/two.MKV\n")
+    assert keys(str(listing)) == ["one.mp4", "two.MKV"]
+
+
+def test_root_makes_keys(videos: Path) -> None:
+    assert keys(str(videos / "deep"), root=videos) == ["deep/three.webm", "deep/two.MKV"]
+    with pytest.raises(MissingInputError, match="outside --root"):
+        keys(str(videos / "one.mp4"), root=videos / "deep")
+
+
+def test_one_video_named_twice_is_one(videos: Path) -> None:
+    assert keys(str(videos / "one.mp4"), str(videos / "one.mp4")) == ["one.mp4"]
+
+
+def test_two_videos_of_one_name_are_refused(videos: Path) -> None:
+    (videos / "deep" / "one.mp4").touch()
+    with pytest.raises(MissingInputError, match="same key 'one.mp4'.*--root"):
+        keys(str(videos / "one.mp4"), str(videos / "deep" / "one.mp4"))
+
+
+def test_nothing_to_find(videos: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "none.txt").write_text("\n")
+    for path, cause in (("absent.mp4", "no such"), ("empty", "no video"), ("none.txt", "names no video")):
+        with pytest.raises(MissingInputError, match=f"{path}: .*{cause}"):
+            keys(str(tmp_path / path))

@@ -1,0 +1,135 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from extract.clips import plan_clips
+from extract.errors import StoreError, StoreMismatchError
+from extract.records import EncodedQuery, VideoRecord
+from extract.store import CLIPS_PER_SHARD, FeatureStore
+
+SETTINGS = {"backbone": "inception", "clip_stride": 4}
+
+
+def record(key: str) -> VideoRecord:
+    return VideoRecord(
+        key=key, source=f"/v/{key}", source_digest="d", width=64, height=48, fps=29.97,
+        frame_count=1200, duration_s=40.04, decoder="decord2 3",
+    )  # fmt: skip
+
+
+def maps(clips: int, channels: int = 4) -> np.ndarray:
+    return np.random.default_rng(0).random((clips, channels, 7, 7), dtype=np.float32)
+
+
+def write(store: FeatureStore, key: str, features: np.ndarray, clips: int | None = None) -> None:
+    frames = 4 + 4 * (clips or len(features))
+    ranges = plan_clips(frames, length=8, stride=4)
+    with store.write(record(key), channels=features.shape[1], clip_frames=ranges) as writer:
+        for start in range(0, len(features), 3):
+            writer.append(features[start : start + 3])
+
+
+@pytest.mark.parametrize("clips", [1, 16, CLIPS_PER_SHARD, CLIPS_PER_SHARD * 2 + 5])
+def test_what_is_written_is_read(tmp_path: Path, clips: int) -> None:
+    store = FeatureStore.open_for(tmp_path / "s.zarr", SETTINGS)
+    features = maps(clips)
+    write(store, "a", features)
+    video = FeatureStore.open(tmp_path / "s.zarr").read("a")
+    assert np.array_equal(video.i3d, features.astype(np.float16))
+    assert video.clip_frames.shape == (clips, 2)
+    assert video.record == record("a")
+
+
+@pytest.mark.parametrize("key", ["a/b.mp4", "ünï code.mp4", "..", ".x", "a%2Fb", "new\nline", "-dash", "zarr.json"])
+def test_any_key(tmp_path: Path, key: str) -> None:
+    store = FeatureStore.open_for(tmp_path / "s.zarr", SETTINGS)
+    write(store, key, maps(2))
+    assert list(store.keys()) == [key]
+    assert store.read(key).record.key == key
+
+
+def test_what_is_not_complete_is_not_there(tmp_path: Path) -> None:
+    store = FeatureStore.open_for(tmp_path / "s.zarr", SETTINGS)
+    with pytest.raises(RuntimeError, match="stopped"), store.write(
+        record("a"), channels=4, clip_frames=plan_clips(400, length=8, stride=4)
+    ) as writer:
+        writer.append(maps(20))
+        raise RuntimeError("stopped")
+    assert list(store.keys()) == []
+    assert store.record("a") is None
+    with pytest.raises(StoreError, match="holds no video 'a'.*gkcmn-pipe features"):
+        store.read("a")
+    write(store, "a", maps(3))
+    assert len(store.read("a").i3d) == 3
+
+
+def test_too_few_or_too_many_clips_are_no_video(tmp_path: Path) -> None:
+    store = FeatureStore.open_for(tmp_path / "s.zarr", SETTINGS)
+    with pytest.raises(StoreError, match="2 clips came where 3 were announced"):
+        write(store, "a", maps(2), clips=3)
+    with pytest.raises(StoreError, match="more than the announced 3"):
+        write(store, "a", maps(5), clips=3)
+    assert store.record("a") is None
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e5])
+def test_values_that_cannot_be_kept(tmp_path: Path, value: float) -> None:
+    features = maps(2)
+    features[1, 0, 0, 0] = value
+    with pytest.raises(StoreError, match="NaN or values beyond float16"):
+        write(FeatureStore.open_for(tmp_path / "s.zarr", SETTINGS), "a", features)
+
+
+def test_a_flipped_bit_is_found(tmp_path: Path) -> None:
+    store = FeatureStore.open_for(tmp_path / "s.zarr", SETTINGS)
+    write(store, "a", maps(8))
+    shard = next(path for path in (tmp_path / "s.zarr/videos/a/i3d").rglob("*") if path.stat().st_size > 1000)
+    content = bytearray(shard.read_bytes())
+    content[500] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(StoreError, match="'a' are damaged"):
+        store.read("a")
+
+
+def test_other_settings_are_refused(tmp_path: Path) -> None:
+    FeatureStore.open_for(tmp_path / "s.zarr", SETTINGS)
+    FeatureStore.open_for(tmp_path / "s.zarr", SETTINGS)
+    with pytest.raises(StoreMismatchError, match="clip_stride is 4 there and 2 now"):
+        FeatureStore.open_for(tmp_path / "s.zarr", {**SETTINGS, "clip_stride": 2})
+
+
+def test_what_is_no_store(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "note").touch()
+    for name in ("absent", "file", "folder"):
+        with pytest.raises(StoreError, match=name):
+            FeatureStore.open(tmp_path / name)
+    for name in ("file", "folder"):
+        with pytest.raises(StoreError, match=name):
+            FeatureStore.open_for(tmp_path / name, SETTINGS)
+    assert (tmp_path / "file").read_text() == "x"
+
+
+def test_a_store_in_memory(tmp_path: Path) -> None:
+    store = FeatureStore.open_for("memory://tests/s.zarr", SETTINGS)
+    write(store, "a", maps(2))
+    assert list(FeatureStore.open("memory://tests/s.zarr").keys()) == ["a"]
+
+
+def query(*words: str, unknown: tuple[str, ...] = ()) -> EncodedQuery:
+    vectors = np.array([[len(word), ord(word[0])] for word in words], np.float32)
+    return EncodedQuery(words=words, vectors=vectors, unknown=unknown, dropped=0)
+
+
+def test_queries_are_added_to_those_there(tmp_path: Path) -> None:
+    store = FeatureStore.open_for(tmp_path / "s.zarr", SETTINGS)
+    assert store.queries("v") == {}
+    store.add_queries("v", {"the man": query("the", "man")})
+    store.add_queries("v", {"a zq": query("a", "zq", unknown=("zq",))})
+    found = FeatureStore.open(tmp_path / "s.zarr").queries("v")
+    assert {text: entry.words for text, entry in found.items()} == {"the man": ("the", "man"), "a zq": ("a", "zq")}
+    assert found["a zq"].unknown == ("zq",)
+    assert np.array_equal(found["the man"].vectors, [[3, ord("t")], [3, ord("m")]])
+    assert store.queries("other") == {}
