@@ -281,8 +281,9 @@ class VideoWriter:
 
 def _name(key: str) -> str:
     """A key as the name of one group: readable, and the same on every file system."""
-    # A name must not begin with a dot or with zarr's own prefix; quote leaves both as they are.
-    return quote(key, safe=" ()+,=@").replace(".", "%2E", 1 if key.startswith(".") else 0)
+    name = quote(key, safe=" ()+,=@")
+    # Neither a hidden or parent folder, nor the file in which zarr keeps a group's own metadata.
+    return name.replace(".", "%2E", 1) if name.startswith(".") or name == "zarr.json" else name
 
 
 def _record(group: zarr.Group) -> VideoRecord:

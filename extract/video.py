@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -17,7 +18,7 @@ from itertools import pairwise
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -77,27 +78,12 @@ def open_video(path: Path, *, timeout_s: float, size: int | None = None) -> Iter
         raise MissingInputError(f"{path}: no such file; check the path")
     if path.stat().st_size == 0:
         raise MediaError(f"{path}: the file is empty; copy or download it again")
-    ours, theirs = Pipe()
-    log = TemporaryFile()
-    # A session of its own: Ctrl-C and a closing terminal reach the parent alone, and the child ends
-    # when its pipe does.
-    child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-        [sys.executable, "-m", "extract.video", str(theirs.fileno()), str(path), str(size or 0)],
-        pass_fds=[theirs.fileno()],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=log,
-        start_new_session=True,
-    )
-    theirs.close()
+    child = _Child(path, size, timeout_s)
     try:
-        info = VideoInfo(**_receive(ours, child, log, path, timeout_s))
-        yield VideoStream(info=info, frames=_frames(ours, child, log, path, timeout_s, info, size))
+        info = VideoInfo(**child.receive())
+        yield VideoStream(info=info, frames=_frames(child, info, size))
     finally:
-        child.kill()
-        child.wait()
-        ours.close()
-        log.close()
+        child.close()
 
 
 def probe(path: Path, *, timeout_s: float) -> VideoInfo:
@@ -106,42 +92,66 @@ def probe(path: Path, *, timeout_s: float) -> VideoInfo:
         return stream.info
 
 
-def _receive(  # noqa: ANN401 - a message is a dict, a count or None
-    pipe: Connection, child: subprocess.Popen[bytes], log: IO[bytes], path: Path, timeout_s: float
-) -> Any:
-    """Return the child's next message, or raise what it, or its silence, means."""
-    if not pipe.poll(timeout_s):
-        raise DecodeTimeoutError(
-            f"{path}: the decoder gave nothing for {timeout_s:g} s; the file may be damaged: re-encode it, "
-            "or raise extract.decode_timeout_s"
-        )
-    try:
-        message = pipe.recv()
-    except (EOFError, ConnectionResetError):
-        child.wait()
-        log.seek(0)
-        tail = log.read().decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
-        raise MediaError(
-            f"{path}: the decoder died with exit code {child.returncode} ({tail[0]}); re-encode the file"
-        ) from None
-    if isinstance(message, str):
-        raise MediaError(f"{path}: {message}")
-    return message
-
-
-def _frames(
-    pipe: Connection,
-    child: subprocess.Popen[bytes],
-    log: IO[bytes],
-    path: Path,
-    timeout_s: float,
-    info: VideoInfo,
-    size: int | None,
-) -> Iterator[np.ndarray]:
+def _frames(source: _Child, info: VideoInfo, size: int | None) -> Iterator[np.ndarray]:
     shape = (size, size, 3) if size else (info.height, info.width, 3)
-    while (count := _receive(pipe, child, log, path, timeout_s)) is not None:
-        batch = np.frombuffer(pipe.recv_bytes(), np.uint8).reshape(count, *shape)
-        yield from batch
+    while (count := source.receive()) is not None:
+        yield from np.frombuffer(source.receive(raw=True), np.uint8).reshape(count, *shape)
+
+
+class _Child:
+    """The decoding process, seen from its reader."""
+
+    def __init__(self, path: Path, size: int | None, timeout_s: float) -> None:
+        self._path = path
+        self._timeout_s = timeout_s
+        self._pipe, theirs = Pipe()
+        self._log = TemporaryFile()
+        # A session of its own: Ctrl-C and a closing terminal reach the parent alone, and the child ends
+        # when its pipe does.
+        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            [sys.executable, "-m", "extract.video", str(theirs.fileno()), str(path), str(size or 0)],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self._log,
+            start_new_session=True,
+        )
+        theirs.close()
+
+    def receive(self, *, raw: bool = False) -> Any:  # noqa: ANN401 - a dict, a count, None, or bytes
+        """Return the child's next message, or raise what it, or its silence, means."""
+        # Killed at the deadline, the child closes the pipe, which ends a read at whatever point it waits.
+        late = threading.Event()
+        deadline = threading.Timer(self._timeout_s, lambda: (late.set(), self._process.kill()))
+        deadline.start()
+        try:
+            message = self._pipe.recv_bytes() if raw else self._pipe.recv()
+        except (EOFError, OSError):
+            message = self._death(late=late.is_set())
+        finally:
+            deadline.cancel()
+        if isinstance(message, Exception):
+            raise message
+        if isinstance(message, str):
+            raise MediaError(f"{self._path}: {message}")
+        return message
+
+    def _death(self, *, late: bool) -> MediaError:
+        code = self._process.wait()
+        if late:
+            return DecodeTimeoutError(
+                f"{self._path}: the decoder gave nothing for {self._timeout_s:g} s; the file may be damaged: "
+                "re-encode it, or raise extract.decode_timeout_s"
+            )
+        self._log.seek(0)
+        tail = self._log.read().decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
+        return MediaError(f"{self._path}: the decoder died with exit code {code} ({tail[0]}); re-encode the file")
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._pipe.close()
+        self._log.close()
 
 
 # What follows runs in the child.

@@ -1,0 +1,245 @@
+import dataclasses
+
+import pytest
+import torch
+
+from model.boxes import box_giou, box_iou, span_iou
+from model.candidates import best_spans, candidate_spans
+from model.config import ModelConfig
+from model.gaussian import cell_centres, cells_inside, decode_boxes, heatmap_targets, peak_boxes
+from model.gkcmn import Gkcmn
+from model.io import ModelInput, ModelOutput, ModelTarget
+from model.losses import focal_terms, gkcmn_losses, spatial_losses, temporal_losses
+
+SMALL = ModelConfig(feature_channels=8, word_dim=6, visual_width=8, sentence_width=16, fused_width=16, dropout=0.0)
+
+
+def make_inputs(lengths: list[int], words: list[int], *, config: ModelConfig = SMALL, seed: int = 0) -> ModelInput:
+    generator = torch.Generator().manual_seed(seed)
+    steps, longest = max(lengths), max(words)
+    return ModelInput(
+        features=torch.rand(len(lengths), steps, config.feature_channels, 7, 7, generator=generator),
+        step_mask=torch.arange(steps)[None] < torch.tensor(lengths)[:, None],
+        words=torch.randn(len(lengths), longest, config.word_dim, generator=generator),
+        word_mask=torch.arange(longest)[None] < torch.tensor(words)[:, None],
+    )
+
+
+def make_target(batch: int, steps: int, seed: int = 0) -> ModelTarget:
+    generator = torch.Generator().manual_seed(seed)
+    low = torch.rand(batch, steps, 2, generator=generator) * 0.5
+    mask = torch.zeros(batch, steps, dtype=torch.bool)
+    mask[:, 1:4] = True
+    return ModelTarget(
+        boxes=torch.cat([low, low + 0.1 + torch.rand(batch, steps, 2, generator=generator) * 0.4], -1),
+        box_mask=mask,
+        span=torch.tensor([[1.2, 3.9]] * batch),
+    )
+
+
+# Boxes
+
+
+def test_overlaps_by_hand() -> None:
+    a, b = torch.tensor([0.0, 0.0, 2.0, 2.0]), torch.tensor([1.0, 1.0, 3.0, 3.0])
+    assert box_iou(a, b).item() == pytest.approx(1 / 7)
+    assert box_giou(a, b).item() == pytest.approx(1 / 7 - 2 / 9)
+    assert box_iou(a, torch.tensor([5.0, 5.0, 6.0, 6.0])).item() == 0
+    assert box_giou(a, torch.tensor([2.0, 0.0, 4.0, 2.0])).item() == pytest.approx(0)
+    assert box_iou(a, a).item() == box_giou(a, a).item() == 1
+    assert span_iou(torch.tensor([0.0, 4.0]), torch.tensor([2.0, 6.0])).item() == pytest.approx(1 / 3)
+
+
+def test_empty_boxes_and_spans_have_no_overlap() -> None:
+    empty = torch.tensor([1.0, 1.0, 1.0, 1.0])
+    assert box_iou(empty, empty).item() == 0
+    assert span_iou(empty[:2], empty[:2]).item() == 0
+
+
+# Gaussian heatmaps (Eq. 5)
+
+
+def test_heatmap_is_the_paper_s_gaussian() -> None:
+    heat = heatmap_targets(torch.tensor([0.0, 0.0, 0.5, 0.25]), size=16, sigma=0.9)
+    # The centre is (4, 2) in cells: cell (row 2, column 4) holds it, cell (2, 6) is (2.5, 0.5) away.
+    assert heat[2, 4] == 1
+    assert heat[2, 6].item() == pytest.approx(torch.exp(torch.tensor(-(2.5**2 + 0.5**2) / (2 * 0.81))).item())
+    assert heat.argmax() == 2 * 16 + 4
+
+
+def test_a_target_map_decodes_to_its_own_box() -> None:
+    generator = torch.Generator().manual_seed(0)
+    low = torch.rand(200, 2, generator=generator) * 0.6
+    boxes = torch.cat([low, low + 0.02 + torch.rand(200, 2, generator=generator) * 0.38], dim=-1)
+    heat = heatmap_targets(boxes, size=16, sigma=0.9)
+    grid = cell_centres(16)
+    scaled = boxes[:, None, None] * 16
+    distances = torch.cat([grid - scaled[..., :2], scaled[..., 2:] - grid], dim=-1).movedim(-1, 1)
+    decoded, peak = peak_boxes(torch.logit(heat, eps=1e-6), distances)
+    assert torch.allclose(decoded, boxes, atol=1e-5)
+    assert (peak > 0.99).all()
+
+
+def test_cells_inside_a_box_or_its_centre() -> None:
+    inside = cells_inside(torch.tensor([[0.0, 0.0, 0.25, 0.125], [0.51, 0.51, 0.52, 0.52]]), 16)
+    assert inside[0].sum() == 8
+    assert inside[0, :2, :4].all()
+    assert inside[1].sum() == 1
+    assert inside[1, 8, 8]
+
+
+def test_boxes_decode_from_cell_centres() -> None:
+    boxes = decode_boxes(torch.ones(4, 16, 16))
+    assert boxes[3, 5].tolist() == pytest.approx([4.5 / 16, 2.5 / 16, 6.5 / 16, 4.5 / 16])
+
+
+# Temporal candidates
+
+
+def test_candidates_are_cut_to_the_sample_and_end_with_the_first_that_covers_it() -> None:
+    spans, valid = candidate_spans(torch.tensor([10, 3]), 10, (4, 8, 12, 16))
+    assert valid[0].all(dim=0).tolist() == [True, True, True, False]
+    assert valid[1, :3].all(dim=0).tolist() == [True, False, False, False]
+    assert not valid[1, 3:].any()
+    assert spans[0, 0, 0].tolist() == [0, 2.5]
+    assert spans[0, 5, 2].tolist() == [0, 10]
+    assert spans[1, 1, 0].tolist() == [0, 3]
+
+
+def test_the_best_candidate_is_moved_and_clamped() -> None:
+    scores = torch.zeros(2, 10, 2)
+    scores[0, 4, 0] = 5
+    scores[1, 9, 1] = 9  # beyond the second sample's end
+    scores[1, 2, 0] = 4
+    offsets = torch.zeros(2, 10, 2, 2)
+    offsets[0, 4, 0] = torch.tensor([-0.5, 99.0])
+    offsets[1, 2, 0] = torch.tensor([9.0, -9.0])  # crossed: the candidate itself is taken
+    spans, score = best_spans(scores, offsets, torch.tensor([10, 5]), (4, 8))
+    assert spans.tolist() == [[2.0, 10.0], [0.5, 4.5]]
+    assert score.tolist() == pytest.approx(torch.sigmoid(torch.tensor([5.0, 4.0])).tolist())
+
+
+# The network
+
+
+@pytest.mark.parametrize(
+    "ablation", ["none", "no_serial", "no_parallel", "no_mixed", "no_temporal_attention", "single_point"]
+)
+def test_padding_never_changes_a_sample(ablation: str) -> None:
+    config = dataclasses.replace(SMALL, ablation=ablation)
+    torch.manual_seed(0)
+    model = Gkcmn(config).eval()
+    inputs = make_inputs([12, 5], [7, 3])
+    alone = ModelInput(
+        features=inputs.features[1:, :5],
+        step_mask=inputs.step_mask[1:, :5],
+        words=inputs.words[1:, :3],
+        word_mask=inputs.word_mask[1:, :3],
+    )
+    noisy = dataclasses.replace(
+        inputs,
+        features=inputs.features.masked_fill(~inputs.step_mask[..., None, None, None], 9.0),
+        words=inputs.words.masked_fill(~inputs.word_mask[..., None], 9.0),
+    )
+    with torch.no_grad():
+        expected = model(alone)
+        for batch in (inputs, noisy):
+            output = model(batch)
+            for field in dataclasses.fields(ModelOutput):
+                padded = getattr(output, field.name)[1, :5]
+                assert torch.allclose(padded, getattr(expected, field.name)[0], atol=1e-5), field.name
+
+
+@pytest.mark.parametrize("change", [{}, {"upsampling": "transposed"}, {"sentence_pooling": "last"}])
+def test_shapes_and_that_every_weight_learns(change: dict[str, str]) -> None:
+    config = dataclasses.replace(SMALL, **change)  # type: ignore[arg-type]
+    torch.manual_seed(0)
+    model = Gkcmn(config)
+    inputs, target = make_inputs([9, 6], [4, 5]), make_target(2, 9)
+    output = model(inputs)
+    assert output.heatmap_logits.shape == (2, 9, 16, 16)
+    assert output.distances.shape == (2, 9, 4, 16, 16)
+    assert (output.distances >= 0).all()
+    assert output.score_logits.shape == (2, 9, 13)
+    assert output.offsets.shape == (2, 9, 13, 2)
+    gkcmn_losses(output, inputs, target, config).total.backward()
+    still = [name for name, weight in model.named_parameters() if weight.grad is None or not weight.grad.any()]
+    assert still == []
+
+
+def test_the_sentence_decides() -> None:
+    torch.manual_seed(0)
+    model = Gkcmn(SMALL).eval()
+    inputs = make_inputs([6], [4])
+    other = dataclasses.replace(inputs, words=-inputs.words)
+    assert not torch.allclose(model(inputs).heatmap_logits, model(other).heatmap_logits, atol=1e-4)
+
+
+# Losses
+
+
+def test_focal_loss_by_hand() -> None:
+    config = ModelConfig()
+    logits = torch.tensor([0.0, 1.0, -2.0])
+    heat = torch.tensor([1.0, 0.85, 0.5])
+    p = torch.sigmoid(logits)
+    expected = [
+        -((1 - p[0]) ** 2) * p[0].log(),
+        -((1 - p[1]) ** 2) * p[1].log(),
+        -((1 - 0.5) ** 4) * p[2] ** 2 * (1 - p[2]).log(),
+    ]
+    assert focal_terms(logits, heat, config).tolist() == pytest.approx([term.item() for term in expected])
+    extreme = focal_terms(torch.tensor([-500.0, 500.0]), torch.tensor([1.0, 0.0]), config)
+    assert torch.isfinite(extreme).all()
+
+
+def perfect_output(target: ModelTarget, steps: int) -> ModelOutput:
+    """What an oracle would say of boxes, and candidates' true IoU and offsets."""
+    config = SMALL
+    scaled = target.boxes[:, :, None, None] * 16
+    grid = cell_centres(16)
+    spans, _ = candidate_spans(torch.full((len(target.span),), steps), steps, config.candidate_widths)
+    truth = target.span[:, None, None]
+    iou = span_iou(spans, truth)
+    heat = heatmap_targets(target.boxes, size=16, sigma=config.sigma)
+    return ModelOutput(
+        heatmap_logits=torch.where(heat > config.focal_gamma, 30.0, -30.0),
+        distances=torch.cat([grid - scaled[..., :2], scaled[..., 2:] - grid], -1).movedim(-1, 2),
+        score_logits=torch.logit(torch.where(iou >= 0.3, iou, 0.0), eps=1e-7),
+        offsets=truth - spans,
+    )
+
+
+def test_a_perfect_output_has_no_loss() -> None:
+    inputs, target = make_inputs([9, 9], [4, 4]), make_target(2, 9)
+    losses = gkcmn_losses(perfect_output(target, 9), inputs, target, SMALL)
+    for name in ("location", "size", "confidence", "boundary", "total"):
+        assert getattr(losses, name).item() == pytest.approx(0, abs=1e-5), name
+
+
+def test_losses_ignore_padding_and_unlabelled_steps() -> None:
+    target = make_target(1, 9)
+    output = Gkcmn(SMALL)(make_inputs([9], [4]))
+    spatial = spatial_losses(output, target, SMALL)
+    elsewhere = torch.where(target.box_mask[..., None], target.boxes, torch.rand(1, 9, 4))
+    again = spatial_losses(output, dataclasses.replace(target, boxes=elsewhere), SMALL)
+    assert torch.equal(torch.stack(spatial), torch.stack(again))
+    longer = ModelOutput(**{
+        field.name: torch.cat([getattr(output, field.name), getattr(output, field.name)[:, :3]], dim=1)
+        for field in dataclasses.fields(ModelOutput)
+    })
+    short = temporal_losses(output, torch.tensor([9]), target, SMALL)
+    assert torch.allclose(torch.stack(short), torch.stack(temporal_losses(longer, torch.tensor([9]), target, SMALL)))
+
+
+def test_total_is_weighted() -> None:
+    inputs, target = make_inputs([9], [4]), make_target(1, 9)
+    losses = gkcmn_losses(Gkcmn(SMALL)(inputs), inputs, target, SMALL)
+    parts = 1.0 * losses.location + 2.0 * losses.size + 0.2 * losses.confidence + 0.1 * losses.boundary
+    assert losses.total.item() == pytest.approx(parts.item(), rel=1e-5)
+
+
+def test_config_refuses_what_cannot_be() -> None:
+    for change in ({"sigma": 0.0}, {"heatmap_size": 3}, {"fused_width": 33}, {"dropout": 1.0}, {"max_steps": 0}):
+        with pytest.raises(ValueError, match=next(iter(change))):
+            dataclasses.replace(SMALL, **change)  # type: ignore[arg-type]
