@@ -123,8 +123,9 @@ class _Child:
         # Killed at the deadline, the child closes the pipe, which ends a read at whatever point it waits.
         late = threading.Event()
         deadline = threading.Timer(self._timeout_s, lambda: (late.set(), self._process.kill()))
-        deadline.start()
+        deadline.daemon = True  # an interrupted program does not wait for it
         try:
+            deadline.start()
             message = self._pipe.recv_bytes() if raw else self._pipe.recv()
         except (EOFError, OSError):
             message = self._death(late=late.is_set())

@@ -27,7 +27,8 @@ def replacing(path: Path) -> Iterator[Path]:
             raise
         raise OutputError(f"{path}: cannot be written ({error.strerror or error}); name another place") from error
     finally:
-        partial.unlink(missing_ok=True)
+        if partial.exists():
+            partial.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

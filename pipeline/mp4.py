@@ -130,7 +130,7 @@ class _Sound:
 
     def mux_until(self, moment_s: float) -> None:
         """Mux what begins before that moment."""
-        while self._next is not None and (self._next.time is None or self._next.time <= moment_s):
+        while self._next is not None and _begins_s(self._next) <= moment_s:
             self._out.mux(self._next)
             self._next = next(self._packets, None)
 
@@ -147,3 +147,8 @@ class _Sound:
         for frame in self._source.decode(stream):
             yield from self._stream.encode(frame)
         yield from self._stream.encode(None)
+
+
+def _begins_s(packet: Packet) -> float:
+    """Seconds at which a packet is to be decoded; 0 where its container does not say."""
+    return 0.0 if packet.dts is None else float(packet.dts * packet.time_base)

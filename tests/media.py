@@ -40,18 +40,18 @@ def write_video(
     with av.open(str(path), "w") as out:
         stream = out.add_stream(codec, rate=rate)
         stream.width, stream.height, stream.pix_fmt = width, height, pixels
+        audio = out.add_stream(sound, rate=48000) if sound is not None else None
         for frame in frames:
             out.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         out.mux(stream.encode(None))
-        if sound is not None:
-            audio = out.add_stream(sound, rate=48000)
+        if audio is not None:
             samples = int(48000 * len(frames) / rate)
             size = 1024
             for start in range(0, samples, size):
                 piece = av.AudioFrame.from_ndarray(
                     np.zeros((1, 2 * size), np.int16), format="s16", layout="stereo"
                 )
-                piece.sample_rate, piece.pts = 48000, start
+                piece.sample_rate, piece.pts, piece.time_base = 48000, start, Fraction(1, 48000)
                 out.mux(audio.encode(piece))
             out.mux(audio.encode(None))
     return path

@@ -6,12 +6,13 @@ import json
 import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipeline.errors import OutputError
+from pipeline.errors import OutputError, RenderError
 from pipeline.files import write_text
 from pipeline.synth.camera import HEIGHT_PIXELS, WIDTH_PIXELS
 from pipeline.synth.draw import draw_script
@@ -50,7 +51,7 @@ def draw_videos(
     """
     _claim(out, seed)
     names = [f"{number:04d}" for number in range(videos)]
-    missing = [name for name in names if not _labels(out, name).is_file()]
+    missing = [name for name in names if not (_labels(out, name).is_file() and _video(out, name).is_file())]
     for name in set(names) - set(missing):
         on_video(name)
     for name in _drawn(out, missing, seed, workers):
@@ -70,12 +71,19 @@ def _claim(out: Path, seed: int) -> None:
             raise OutputError(f"{out}: holds an index or videos that were not drawn here; name another folder")
         write_text(path, json.dumps(mark) + "\n")
         return
-    there = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        there = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise OutputError(f"{path}: damaged ({error}); remove {out} and draw again") from error
     if there != mark:
         differing = ", ".join(f"{key} {there.get(key)}" for key in mark if there.get(key) != mark[key])
         raise OutputError(
             f"{out}: holds videos drawn with {differing}; use the same, name another folder, or remove this one"
         )
+
+
+def _video(out: Path, name: str) -> Path:
+    return out / "videos" / f"{name}.mp4"
 
 
 def _labels(out: Path, name: str) -> Path:
@@ -96,6 +104,11 @@ def _drawn(out: Path, names: list[str], seed: int, workers: int) -> Iterator[str
         try:
             for future in as_completed(futures):
                 yield future.result()
+        except BrokenProcessPool as error:
+            raise RenderError(
+                "drawing stopped: a process that draws died, perhaps for want of memory; "
+                "the same command goes on, with --workers 1 if need be"
+            ) from error
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -118,8 +131,7 @@ def draw_video(out: Path, name: str, seed: int) -> str:
             kept = [pair for pair in zip(samples, boxes, strict=True) if _is_seen(pair[1])]
             if not kept:
                 continue
-            path = out / "videos" / f"{name}.mp4"
-            with Mp4Writer(path, width=WIDTH_PIXELS, height=HEIGHT_PIXELS, rate=script.rate) as writer:
+            with Mp4Writer(_video(out, name), width=WIDTH_PIXELS, height=HEIGHT_PIXELS, rate=script.rate) as writer:
                 for frame in painter.frames():
                     writer.write(frame)
         labels = [_label(name, number, *pair, script) for number, pair in enumerate(kept)]

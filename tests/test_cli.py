@@ -1,0 +1,298 @@
+"""The commands as a user types them, on small videos that are made here."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from safetensors.torch import load_file
+
+from cli import main
+from extract.store import FeatureStore
+from tests.media import moving_square, square_sample, write_index, write_video
+
+SMALL_MODEL = ("--set", "model.fused_width=16", "--set", "model.visual_width=8", "--set", "model.sentence_width=16")
+COMMAND = (sys.executable, "-m", "cli")
+
+
+def run(*args: object, code: int = 0) -> Result:
+    result = CliRunner().invoke(main, [str(arg) for arg in args])
+    assert result.exit_code == code, (result.output, result.exception)
+    if code == 1:
+        assert isinstance(result.exception, SystemExit)  # no traceback
+        assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+    return result
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two videos with features, an index and a run of one epoch, in the default places."""
+    root = tmp_path_factory.mktemp("workspace")
+    write_video(root / "clips" / "a.mp4", moving_square(30), sound="aac")
+    write_video(root / "clips" / "deep" / "b.mp4", moving_square(21, width=65, height=49, seed=1), codec="libx264rgb", pixels="rgb24")
+    (root / "data").mkdir()
+    write_index(
+        root / "data" / "index.jsonl",
+        [
+            square_sample("a.mp4", "the red square moves to the right", (8, 24)),
+            square_sample("a.mp4", "what moves?", (0, 12), kind="interrogative"),
+            square_sample("deep/b.mp4", "a qzxqzx square", (4, 16)),
+        ],
+    )
+    before = Path.cwd()
+    os.chdir(root)
+    try:
+        assert "2 videos done" in run("features", "clips").output
+        run("train", "--epochs", 1, *SMALL_MODEL)
+    finally:
+        os.chdir(before)
+    return root
+
+
+@pytest.fixture
+def inside(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(workspace)
+    return workspace
+
+
+# Help
+
+
+def test_help_is_quick() -> None:
+    def seconds(*command: str) -> float:
+        begun = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)  # noqa: S603
+        return time.perf_counter() - begun
+
+    # A ratio, since machines differ: help may cost a few bare interpreters, never the import of torch.
+    bare = min(seconds(sys.executable, "-c", "import click") for _ in range(3))
+    assert min(seconds(*COMMAND, "--help") for _ in range(3)) < 3 * bare
+
+
+@pytest.mark.parametrize("command", sorted(main.commands))
+def test_every_command_has_help_with_an_example_that_parses(command: str) -> None:
+    text = " ".join(run(command, "--help").output.split())
+    example = re.search(r"Example: gkcmn-pipe (.*)$", text)
+    assert example is not None
+    import shlex
+
+    name, *args = shlex.split(example[1].partition(" > ")[0])
+    assert name == command
+    main.commands[command].make_context(command, args)
+
+
+# The whole line
+
+
+def test_features_are_skipped_when_done(inside: Path) -> None:
+    assert "0 videos done (0 clips), 2 there already, 0 failed" in run("features", "clips").output
+    store = FeatureStore.open("data/features.zarr")
+    assert sorted(store.keys()) == ["a.mp4", "deep/b.mp4"]
+    video = store.read("a.mp4")
+    assert video.i3d.shape == (7, 1024, 7, 7)
+    assert video.i3d.max() > 0
+    assert (video.record.width, video.record.height, video.record.frame_count) == (64, 48, 30)
+
+
+def test_text_names_words_without_a_vector(inside: Path) -> None:
+    result = run("text")
+    assert "3 queries, 0 new" in result.output
+    assert "Warning: no vector for qzxqzx" in result.stderr
+
+
+def test_evaluate_writes_predictions_and_scores(inside: Path) -> None:
+    output = run("evaluate", "--out", "scores").output
+    assert "m_vIoU" in output
+    scores = json.loads(Path("scores/scores.json").read_text())
+    lines = [json.loads(line) for line in Path("scores/predictions.jsonl").read_text().splitlines()]
+    assert [line["id"] for line in lines] == ["1", "2", "3"]
+    assert scores["all"]["m_tiou"] == pytest.approx(np.mean([line["tIoU"] for line in lines]), abs=1e-4)
+    assert scores["interrogative"]["samples"] == 1
+    for line in lines:
+        assert len(line["boxes"]) == line["span"][1] - line["span"][0] >= 1
+
+
+@pytest.mark.parametrize(("video", "size"), [("clips/a.mp4", (64, 48)), ("clips/deep/b.mp4", (66, 50))])
+def test_ground_prints_and_writes_a_tube(inside: Path, tmp_path: Path, video: str, size: tuple[int, int]) -> None:
+    tube, overlay = tmp_path / "tube.json", tmp_path / "overlay.mp4"
+    output = run("ground", video, "the red square", "--json", tube, "--overlay", overlay).output
+    assert "from the store" in output
+    found = json.loads(tube.read_text())
+    start, end = found["span"]["start_frame"], found["span"]["end_frame"]
+    assert 0 <= start < end <= found["frame_count"]
+    assert [entry["frame"] for entry in found["boxes"]] == list(range(start, end))
+    for entry in found["boxes"]:
+        x1, y1, x2, y2 = entry["box"]
+        assert 0 <= x1 <= x2 <= found["width"]
+        assert 0 <= y1 <= y2 <= found["height"]
+    with av.open(str(overlay)) as drawn, av.open(video) as source:
+        stream, original = drawn.streams.video[0], source.streams.video[0]
+        assert (stream.codec_context.name, stream.pix_fmt) == ("h264", "yuv420p")
+        assert (stream.width, stream.height) == size
+        assert stream.average_rate == original.average_rate
+        assert len(drawn.streams.audio) == len(source.streams.audio)
+        assert sum(1 for _ in drawn.decode(stream)) == found["frame_count"]
+
+
+def test_ground_without_a_store_extracts(inside: Path, tmp_path: Path) -> None:
+    result = run("ground", "clips/a.mp4", "square", "--checkpoint", "runs/latest", "--store", tmp_path / "new.zarr")
+    assert "features extracted" in result.output
+    again = run("ground", "clips/a.mp4", "the square", "--store", tmp_path / "new.zarr")
+    assert "from the store" in again.output
+    # One video's result does not depend on who extracted it.
+    one, two = run("ground", "clips/a.mp4", "square"), run("ground", "clips/a.mp4", "square", "--store", tmp_path / "new.zarr")
+    assert one.output == two.output
+
+
+def test_sound_that_browsers_do_not_play_is_encoded_anew(inside: Path, tmp_path: Path) -> None:
+    source = write_video(tmp_path / "wav.mkv", moving_square(20), sound="pcm_s16le")
+    run("ground", source, "square", "--overlay", tmp_path / "o.mp4", "--store", tmp_path / "s.zarr")
+    with av.open(str(tmp_path / "o.mp4")) as drawn:
+        (audio,) = drawn.streams.audio
+        assert audio.codec_context.name == "aac"
+        assert float(audio.duration * audio.time_base) == pytest.approx(2.0, abs=0.1)
+
+
+# Interruption
+
+
+def wait_for(condition: Callable[[], bool], process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_interrupted_features_are_completed(inside: Path, tmp_path: Path, number: signal.Signals) -> None:
+    place = tmp_path / "s.zarr"
+    process = subprocess.Popen(  # noqa: S603
+        [*COMMAND, "features", "clips", "--store", str(place), "--set", "extract.batch_clips=1"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    wait_for(lambda: (place / "videos" / "a.mp4" / "i3d").is_dir(), process)
+    process.send_signal(number)
+    _, log = process.communicate(timeout=60)
+    assert process.returncode == (130 if number == signal.SIGINT else -number)
+    assert b"Traceback" not in log
+    before = set(FeatureStore.open(place).keys())
+    assert "deep/b.mp4" not in before
+    run("features", "clips", "--store", place)
+    whole, done = FeatureStore.open("data/features.zarr"), FeatureStore.open(place)
+    for key in ("a.mp4", "deep/b.mp4"):
+        # The batch's size may turn the last bit of a float16.
+        assert np.allclose(whole.read(key).i3d, done.read(key).i3d, atol=2e-3, rtol=2e-3)
+
+
+def test_interrupted_training_ends_as_if_it_had_not_been(inside: Path, tmp_path: Path) -> None:
+    args = ["--epochs", "4", "--device", "cpu", *SMALL_MODEL, "--set", "train.batch_size=2"]
+    run("train", "--out", tmp_path / "whole", *args)
+    process = subprocess.Popen(  # noqa: S603
+        [*COMMAND, "train", "--out", str(tmp_path / "parts"), *args],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    wait_for((tmp_path / "parts" / "model.safetensors").is_file, process)
+    process.send_signal(signal.SIGINT)
+    _, log = process.communicate(timeout=60)
+    assert process.returncode in (0, 130)  # it may have ended by then
+    assert b"Traceback" not in log
+    run("train", "--out", tmp_path / "parts", *args)
+    whole, parts = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "parts"))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    logs = [(tmp_path / name / "log.jsonl").read_text() for name in ("whole", "parts")]
+    assert logs[0] == logs[1]
+    assert "has its 4 epochs already" in run("train", "--out", tmp_path / "parts", *args).output
+
+
+# What goes wrong
+
+
+def test_mistakes_are_one_line_each(inside: Path, tmp_path: Path) -> None:
+    text, empty = tmp_path / "text.mp4", tmp_path / "empty"
+    text.write_text("no video")
+    empty.mkdir()
+    absent = tmp_path / "absent"
+    cases: list[tuple[tuple[object, ...], str]] = [
+        (("features", absent), f"{absent}: no such file"),
+        (("features", empty), f"{empty}: no video in this folder"),
+        (("features", "clips", "--store", text), f"{text}: "),
+        (("features", "clips", "--set", "extract.clip_stride=2"), "clip_stride is 4 there and 2 now"),
+        (("features", "clips", "--weights", absent), f"{absent}: "),
+        (("features", "clips", "--weights", text), f"{text}: "),
+        (("train", "--set", "train.epoch=1"), "unknown key train.epoch"),
+        (("train", absent), f"{absent}: no index"),
+        (("train", "--store", absent), f"{absent}: no feature store; make one with: gkcmn-pipe features"),
+        (("train", "--set", "model.sigma=0.5", "--epochs", 2), "runs/latest: holds a run with other settings"),
+        (("train", "--device", "cuda:x"), "device 'cuda:x'"),
+        (("evaluate", absent), f"{absent}: no checkpoint; train one with: gkcmn-pipe train"),
+        (("ground", absent, "x"), f"{absent}: no such file"),
+        (("ground", text, "x"), f"{text}: not a video"),
+        (("ground", "clips/a.mp4", " "), "it has no words"),
+        (("ground", "clips/a.mp4", "x", "--checkpoint", absent), f"{absent}: no checkpoint"),
+        (("ground", "clips/a.mp4", "x", "--overlay", "clips/a.mp4"), "is the source video itself"),
+        (("ground", "clips/a.mp4", "x", "--json", text / "t.json"), "cannot be written"),
+        (("ground", "clips/a.mp4", "x", "--overlay", text / "o.mp4"), "cannot be written"),
+        (("config", "--config", absent), f"{absent}: no such file"),
+    ]
+    for args, message in cases:
+        result = run(*args, code=1)
+        assert message in result.stderr, (args, result.stderr)
+        assert ";" in result.stderr, result.stderr  # cause; remedy
+    run("features", code=2)
+    run("ground", "clips/a.mp4", code=2)
+
+
+def test_one_broken_video_does_not_stop_the_others(inside: Path, tmp_path: Path) -> None:
+    write_video(tmp_path / "v" / "good.mp4", moving_square(9))
+    (tmp_path / "v" / "bad.mp4").write_text("no video")
+    result = run("features", tmp_path / "v", "--store", tmp_path / "s.zarr", code=1)
+    assert "bad.mp4: not a video" in result.stderr
+    assert "1 videos done (2 clips), 0 there already, 1 failed" in result.output
+    assert list(FeatureStore.open(tmp_path / "s.zarr").keys()) == ["good.mp4"]
+
+
+def test_another_video_under_the_same_key_is_refused_and_a_changed_one_redone(inside: Path, tmp_path: Path) -> None:
+    store = tmp_path / "s.zarr"
+    one = write_video(tmp_path / "1" / "x.mp4", moving_square(9))
+    other = write_video(tmp_path / "2" / "x.mp4", moving_square(17))
+    run("features", one, "--store", store)
+    assert "another video" in run("features", other, "--store", store, code=1).stderr
+    other.replace(one)
+    assert "1 videos done (4 clips)" in run("features", one, "--store", store).output
+
+
+def test_checkpoints_of_another_version_or_other_features(inside: Path, tmp_path: Path) -> None:
+    path = Path("runs/latest/config.json")
+    content = json.loads(path.read_text())
+    old = tmp_path / "old"
+    old.mkdir()
+    for change, message in (
+        ({"format": 99}, "checkpoint format 99"),
+        ({"config": {"model": {"novel": 1}}}, "made by another version"),
+        ({"features": {**content["features"], "clip_stride": 2}}, "another clip_stride"),
+    ):
+        (old / "config.json").write_text(json.dumps({**content, **change}))
+        (old / "model.safetensors").write_bytes(Path("runs/latest/model.safetensors").read_bytes())
+        assert message in run("evaluate", old, code=1).stderr
+    (old / "config.json").write_text(path.read_text())
+    (old / "model.safetensors").write_bytes(b"junk")
+    assert "damaged" in run("evaluate", old, code=1).stderr
+
+
+def test_two_workers_of_dask_give_the_same(inside: Path, tmp_path: Path) -> None:
+    place = tmp_path / "s.zarr"
+    subprocess.run([*COMMAND, "features", "clips", "--store", str(place), "--workers", "2"], check=True)  # noqa: S603
+    whole, spread = FeatureStore.open("data/features.zarr"), FeatureStore.open(place)
+    for key in ("a.mp4", "deep/b.mp4"):
+        assert np.allclose(whole.read(key).i3d, spread.read(key).i3d, atol=2e-3, rtol=2e-3)

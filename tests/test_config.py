@@ -1,0 +1,76 @@
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import Config, build_config, config_toml, config_values, load_config, parse_assignment
+from pipeline.errors import ConfigError
+
+
+def test_defaults_are_the_paper_s() -> None:
+    config = load_config(environ={})
+    assert (config.extract.clip_length, config.extract.clip_stride, config.extract.picture_size) == (8, 4, 224)
+    assert (config.model.max_steps, config.model.visual_width, config.model.heatmap_size) == (200, 32, 16)
+    assert config.model.loss_weights == (1.0, 2.0, 0.2, 0.1)
+    assert config.train.learning_rate == 0.003
+
+
+def test_file_then_environment_then_flags(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text('device = "cpu"\n[train]\nepochs = 1\nbatch_size = 2\nseed = 3\n[paths]\nrun = "r"\n')
+    config = load_config(
+        {"train.seed": "5", "train.epochs": None},
+        file=path,
+        environ={"GKCMN_TRAIN_BATCH_SIZE": "4", "GKCMN_TRAIN_SEED": "4", "GKCMN_CONFIG": str(path), "HOME": "/"},
+    )
+    assert config.device == "cpu"
+    assert (config.train.epochs, config.train.batch_size, config.train.seed) == (1, 4, 5)
+    assert config.paths.run == Path("r")
+
+
+def test_the_file_in_the_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("gkcmn.toml").write_text("[train]\nepochs = 7\n")
+    assert load_config(environ={}).train.epochs == 7
+
+
+@pytest.mark.parametrize(
+    ("content", "cause"),
+    [
+        ("[train]\nepoch = 1\n", "unknown key train.epoch; known are .*train.epochs"),
+        ("[trian]\nepochs = 1\n", "unknown key trian"),
+        ("[train]\nepochs = 'many'\n", "train.epochs = 'many'"),
+        ("[train]\nepochs = 0\n", "train.epochs must be at least 1"),
+        ("[extract]\nbackbone = 'vgg'\n", "extract.backbone = 'vgg'"),
+        ("train = 3\n", "train is a section"),
+        ("[train\n", "not a TOML file"),
+    ],
+)
+def test_what_is_not_allowed_names_file_and_key(tmp_path: Path, content: str, cause: str) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=f"c.toml: .*{cause}"):
+        load_config(file=path, environ={})
+
+
+def test_errors_name_their_place(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="GKCMN_TRAIN_EPOCH: unknown key train.epoch"):
+        load_config(environ={"GKCMN_TRAIN_EPOCH": "1"})
+    with pytest.raises(ConfigError, match="--set model.sigma: model.sigma must be positive"):
+        load_config({"model.sigma": "-1"}, environ={})
+    with pytest.raises(ConfigError, match="has no '='"):
+        parse_assignment("train.epochs")
+    with pytest.raises(ConfigError, match=r"absent\.toml: no such file"):
+        load_config(file=tmp_path / "absent.toml", environ={})
+
+
+def test_values_come_back(tmp_path: Path) -> None:
+    config = load_config(
+        {"model.loss_weights": "[1, 2, 3, 4]", "extract.weights": "/w.pt", "paths.store": 's "quoted"'}, environ={}
+    )
+    assert config.model.loss_weights == (1.0, 2.0, 3.0, 4.0)
+    assert build_config(config_values(config), where="x") == config
+    path = tmp_path / "c.toml"
+    path.write_text(config_toml(config))
+    assert load_config(file=path, environ={}) == config
+    path.write_text(config_toml(Config()))
+    assert load_config(file=path, environ={}) == Config()

@@ -1,0 +1,206 @@
+"""Annotations, targets, decoding and metrics, on samples made here."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from extract.clips import plan_clips
+from extract.records import EncodedQuery, VideoFeatures, VideoRecord
+from pipeline.annotations import read_index
+from pipeline.dataset import collate, make_example, make_target
+from pipeline.decode import boxes_over, decode_tube
+from pipeline.errors import AnnotationError
+from pipeline.metrics import mean_scores, score_sample
+from pipeline.steps import step_axis
+from pipeline.types import Sample, Span, Tube
+from tests.media import square_sample, write_index
+
+
+def record(frames: int = 100) -> VideoRecord:
+    return VideoRecord(
+        key="a.mp4", source="/a.mp4", source_digest="d", width=64, height=48, fps=10.0,
+        frame_count=frames, duration_s=frames / 10, decoder="decord2 3",
+    )  # fmt: skip
+
+
+def sample(span: Span, boxes: np.ndarray | None = None) -> Sample:
+    if boxes is None:
+        at = np.arange(*span, dtype=np.float32)
+        boxes = np.stack([at * 0.1, at * 0 + 10, at * 0.1 + 16, at * 0 + 26], axis=1).astype(np.float32)
+    return Sample(
+        id="1", video="a.mp4", query="the square", kind="declarative", segment=None, span=span,
+        boxes=boxes, split=None,
+    )  # fmt: skip
+
+
+# The index
+
+
+def test_an_index_is_read(tmp_path: Path) -> None:
+    lines = [
+        square_sample("a.mp4", "the square", (2, 6)),
+        square_sample("b.mp4", "who moves?", (0, 3), id="x", kind="interrogative", segment=[0, 9], split="val"),
+    ]
+    lines[0]["boxes"][1] = None
+    first, second = read_index(write_index(tmp_path / "i.jsonl", lines))
+    assert (first.id, first.span, first.split) == ("1", (2, 6), None)
+    assert np.isnan(first.boxes[1]).all()
+    assert first.boxes[0].tolist() == [4, 12, 20, 28]
+    assert (second.id, second.kind, second.segment) == ("x", "interrogative", (0, 9))
+    assert [s.id for s in read_index(tmp_path / "i.jsonl", split="train")] == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        ({"span": [6, 6]}, "span .* is empty"),
+        ({"span": [-1, 3]}, "span.0"),
+        ({"span": [2, 7]}, "4 boxes for a span of 5"),
+        ({"query": ""}, "query"),
+        ({"vidoe": "x"}, "vidoe"),
+        ({"boxes": [[1, 2, 3]] * 4}, "boxes.0"),
+        ({"boxes": [[5, 5, 5, 9]] * 4}, "box .* is empty"),
+        ({"boxes": [None] * 4}, "no frame of the span has a box"),
+        ({"segment": [10, 20]}, "outside the segment"),
+        ({"kind": "song"}, "kind"),
+    ],
+)
+def test_a_line_that_cannot_be_used_is_named(tmp_path: Path, change: dict[str, Any], cause: str) -> None:
+    lines = [square_sample("a.mp4", "q", (0, 1)), {**square_sample("a.mp4", "q", (2, 6)), **change}]
+    with pytest.raises(AnnotationError, match=f"i.jsonl:2: .*{cause}"):
+        read_index(write_index(tmp_path / "i.jsonl", lines))
+
+
+def test_an_index_that_cannot_be_used(tmp_path: Path) -> None:
+    path = tmp_path / "i.jsonl"
+    with pytest.raises(AnnotationError, match="no index.*gkcmn-pipe synth"):
+        read_index(path)
+    path.write_text("\n")
+    with pytest.raises(AnnotationError, match="holds no samples"):
+        read_index(path)
+    path.write_text("{not json\n")
+    with pytest.raises(AnnotationError, match="i.jsonl:1: the line"):
+        read_index(path)
+    path.write_text("[1]\n")
+    with pytest.raises(AnnotationError, match="i.jsonl:1"):
+        read_index(path)
+    path.write_text(json.dumps(square_sample("a", "q", (0, 1), id="x")) + "\n" + json.dumps(square_sample("a", "q", (0, 1), id="x")))
+    with pytest.raises(AnnotationError, match="'x' stands twice"):
+        read_index(path)
+
+
+# Targets and decoding
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_a_true_target_decodes_to_its_tube(data: st.DataObject) -> None:
+    frames = data.draw(st.integers(40, 400))
+    start = data.draw(st.integers(0, frames - 12))
+    end = data.draw(st.integers(start + 12, frames))
+    truth = sample((start, end))
+    axis = step_axis(plan_clips(frames, length=8, stride=4), None, max_steps=200)
+    target = make_target(truth, axis, record(frames))
+    tube = decode_tube(target.span, target.boxes, axis, record(frames), score=1.0)
+    assert tube.span == (start, end)
+    score = score_sample(tube, truth)
+    assert score.tiou == 1
+    assert score.viou > 0.9  # a linear track loses only what lies beyond the outermost steps
+
+
+def test_steps_outside_the_span_or_without_boxes_are_not_supervised() -> None:
+    truth = sample((20, 60))
+    truth.boxes[12:28] = np.nan  # frames 32 to 47 are unlabelled
+    axis = step_axis(plan_clips(100, length=8, stride=4), None, max_steps=200)
+    mask = make_target(truth, axis, record()).box_mask
+    assert axis.centres[mask].tolist() == [20, 24, 28, 32, 48, 52, 56]
+
+
+def test_a_span_between_two_steps_supervises_the_nearest() -> None:
+    axis = step_axis(plan_clips(100, length=8, stride=4), None, max_steps=200)
+    target = make_target(sample((21, 23)), axis, record())
+    assert axis.centres[target.box_mask].tolist() in ([20], [24])
+
+
+def test_boxes_come_from_the_steps_inside_the_span() -> None:
+    axis = step_axis(plan_clips(40, length=8, stride=4), None, max_steps=200)
+    boxes = np.zeros((axis.steps, 4), np.float32)
+    boxes[axis.centres < 16] = 1.0  # what steps outside say must not leak in
+    assert (boxes_over((16, 30), boxes, axis, record(40)) == 0).all()
+
+
+def test_a_batch_pads_and_keeps_order() -> None:
+    def example(frames: int, words: int) -> Any:
+        clips = plan_clips(frames, length=8, stride=4)
+        video = VideoFeatures(
+            record=record(frames), i3d=np.full((len(clips), 2, 7, 7), frames, np.float16), clip_frames=clips
+        )
+        query = EncodedQuery(words=("w",) * words, vectors=np.ones((words, 3), np.float32), unknown=(), dropped=0)
+        return make_example(video, query, max_steps=200, sample=sample((8, 20)))
+
+    batch = collate([example(20, 2), example(40, 5)])
+    assert batch.inputs.features.shape == (2, 9, 2, 7, 7)
+    assert batch.inputs.step_mask.sum(dim=1).tolist() == [4, 9]
+    assert batch.inputs.word_mask.sum(dim=1).tolist() == [2, 5]
+    assert batch.target is not None
+    assert batch.target.box_mask.shape == (2, 9)
+    assert (batch.inputs.features[0, 4:] == 0).all()
+
+
+# Metrics
+
+
+def tube(span: Span, boxes: np.ndarray) -> Tube:
+    return Tube(span=span, boxes=boxes, score=1.0)
+
+
+def test_metrics_by_hand() -> None:
+    truth = sample((10, 20), np.tile(np.array([0, 0, 10, 10], np.float32), (10, 1)))
+    found = tube((15, 25), np.tile(np.array([5, 0, 15, 10], np.float32), (10, 1)))
+    score = score_sample(found, truth)
+    assert score.tiou == pytest.approx(5 / 15)
+    assert score.viou == pytest.approx(5 * (1 / 3) / 15)
+
+
+def test_perfect_and_disjoint() -> None:
+    truth = sample((10, 20))
+    assert score_sample(tube((10, 20), truth.boxes), truth).viou == pytest.approx(1)
+    apart = score_sample(tube((20, 30), truth.boxes), truth)
+    assert (apart.tiou, apart.viou) == (0, 0)
+    truth.boxes[3:5] = np.nan
+    assert score_sample(tube((10, 20), np.nan_to_num(truth.boxes)), truth).viou == pytest.approx(1)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 50), st.integers(1, 50), st.integers(0, 50), st.integers(1, 50), st.integers(0, 9))
+def test_viou_agrees_with_the_definition(a: int, n: int, c: int, m: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+
+    def boxes(count: int) -> np.ndarray:
+        low = rng.uniform(0, 20, (count, 2))
+        return np.concatenate([low, low + rng.uniform(1, 20, (count, 2))], axis=1).astype(np.float32)
+
+    truth, found = sample((c, c + m), boxes(m)), tube((a, a + n), boxes(n))
+    total, union = 0.0, 0
+    for frame in range(101):
+        in_truth, in_found = c <= frame < c + m, a <= frame < a + n
+        union += in_truth or in_found
+        if in_truth and in_found:
+            p, q = found.boxes[frame - a].astype(float), truth.boxes[frame - c].astype(float)
+            w, h = min(p[2], q[2]) - max(p[0], q[0]), min(p[3], q[3]) - max(p[1], q[1])
+            inner = max(w, 0) * max(h, 0)
+            total += inner / ((p[2] - p[0]) * (p[3] - p[1]) + (q[2] - q[0]) * (q[3] - q[1]) - inner)
+    score = score_sample(found, truth)
+    assert score.viou == pytest.approx(total / union)
+    assert score.viou <= score.tiou + 1e-9
+
+
+def test_means_and_recalls() -> None:
+    truth = sample((0, 10))
+    scores = mean_scores([score_sample(tube((0, 10), truth.boxes), truth), score_sample(tube((10, 20), truth.boxes), truth)])
+    assert scores.rows() == pytest.approx({"m_tIoU": 0.5, "m_vIoU": 0.5, "vIoU@0.3": 0.5, "vIoU@0.5": 0.5})
