@@ -65,7 +65,7 @@ class _Cli(click.Group):
 @click.group(cls=_Cli, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="gkcmn-pipe")
 def main() -> None:
-    """Find the tube (a time span and one box a frame) that a sentence speaks of in a video.
+    r"""Find the tube (a time span and one box a frame) that a sentence speaks of in a video.
 
     \b
     A first round, on videos that it draws itself:
@@ -80,8 +80,11 @@ def main() -> None:
 @main.command(epilog=_example("gkcmn-pipe features clips/ more/*.mp4 --store data/features.zarr"))
 @click.argument("paths", nargs=-1, required=True)
 @store_option
-@click.option("--root", type=click.Path(path_type=Path, file_okay=False),
-              help="Folder to which keys are relative. [default: each folder that is named]")
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder to which keys are relative. [default: each folder that is named]",
+)
 @click.option("--backbone", type=click.Choice(["inception", "i3d_r50"]), help="[extract.backbone]")
 @click.option("--weights", help="Weights file of the backbone. [default: packaged, or the hub's]")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes here.")
@@ -134,9 +137,7 @@ def features(
 @click.argument("index", type=click.Path(path_type=Path), required=False)
 @store_option
 @_with_config
-def text(
-    index: Path | None, store: str | None, config_file: Path | None, assignments: tuple[str, ...]
-) -> None:
+def text(index: Path | None, store: str | None, config_file: Path | None, assignments: tuple[str, ...]) -> None:
     """Encode the queries of INDEX into word vectors, and keep them in the store.
 
     Training does this by itself; do it beforehand for a machine without spaCy.
@@ -251,9 +252,7 @@ def ground(
 
     Features are taken from the store, and added to it, if --store names one or the default one is there.
     """
-    config = _config(
-        config_file, assignments, {"paths.store": store, "paths.run": checkpoint, "device": device}
-    )
+    config = _config(config_file, assignments, {"paths.store": store, "paths.run": checkpoint, "device": device})
     from extract.store import FeatureStore
     from pipeline.ground import ground as run_grounding
     from pipeline.ground import write_json
@@ -299,9 +298,7 @@ def synth(out: Path, videos: int, seed: int, workers: int) -> None:
 
     with _progress() as progress:
         task = progress.add_task("draw", total=videos)
-        index = draw_videos(
-            out, videos=videos, seed=seed, workers=workers, on_video=lambda _: progress.advance(task)
-        )
+        index = draw_videos(out, videos=videos, seed=seed, workers=workers, on_video=lambda _: progress.advance(task))
     click.echo(f"{videos} videos -> {out / 'videos'}, their samples -> {index}")
 
 

@@ -58,7 +58,7 @@ class Backbone:
         Raises:
             ValueError: `clips` has another type or shape, or is empty.
         """
-        if clips.dtype != np.uint8 or clips.ndim != 5 or clips.shape[-1] != 3 or not clips.size:  # noqa: PLR2004
+        if clips.dtype != np.uint8 or clips.ndim != 5 or clips.shape[-1] != 3 or not clips.size:
             raise ValueError(f"clips must be uint8 (B, T, H, W, 3), got {clips.dtype} {clips.shape}")
         with torch.inference_mode(), self._exact_float32():
             pixels = torch.from_numpy(clips.copy()).to(self.device)  # the copy is writable and contiguous
@@ -105,9 +105,7 @@ def _device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # the latter from a torch that was built without CUDA
-        raise ValueError(
-            f"device {name!r}: not usable here; take cpu, or see torch.cuda.is_available()"
-        ) from error
+        raise ValueError(f"device {name!r}: not usable here; take cpu, or see torch.cuda.is_available()") from error
     return device
 
 
@@ -129,7 +127,7 @@ def _load_inception(path: Path | None, device: torch.device) -> Backbone:
 
 def _load_i3d_r50(path: Path | None, device: torch.device) -> Backbone:
     # Slow to import, and not needed for the default backbone.
-    from pytorchvideo.models.hub import i3d_r50  # type: ignore[import-untyped]  # noqa: PLC0415
+    from pytorchvideo.models.hub import i3d_r50
 
     with torch.device("meta"):
         network = i3d_r50(pretrained=False)

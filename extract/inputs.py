@@ -47,9 +47,7 @@ def _expand(text: str) -> Iterator[tuple[Path, Path]]:
     """Each video that one argument names, with the folder to which its key is relative."""
     path = Path(text)
     if path.is_dir():
-        videos = sorted(
-            file for file in path.rglob("*") if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file()
-        )
+        videos = sorted(file for file in path.rglob("*") if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file())
         if not videos:
             raise MissingInputError(f"{path}: no video in this folder; known are {' '.join(sorted(VIDEO_SUFFIXES))}")
         yield from ((video, path) for video in videos)

@@ -83,9 +83,7 @@ def extract_videos(
         # Largest first, so that no worker is left with a long video when the others are done.
         ordered = sorted(videos, key=lambda video: -video.path.stat().st_size)
         threads = max(1, (os.cpu_count() or 1) // workers) if scheduler is None else None
-        futures = [
-            client.submit(_on_worker, video, place, config, device, threads, pure=False) for video in ordered
-        ]
+        futures = [client.submit(_on_worker, video, place, config, device, threads, pure=False) for video in ordered]
         for _, outcome in as_completed(futures, with_results=True):
             yield outcome
 
@@ -157,9 +155,7 @@ def shared_backbone(name: str, weights: Path | None, device: str) -> Backbone:
     return load_backbone(name, weights=weights, device=device)
 
 
-def _outcome(
-    video: VideoInput, place: str, config: ExtractConfig, device: str, on_clips: OnClips
-) -> VideoOutcome:
+def _outcome(video: VideoInput, place: str, config: ExtractConfig, device: str, on_clips: OnClips) -> VideoOutcome:
     backbone = shared_backbone(config.backbone, config.weights, device)
     try:
         store = FeatureStore.open_for(place, store_settings(config, backbone))
@@ -169,9 +165,7 @@ def _outcome(
     return VideoOutcome(key=video.key, clips=clips)
 
 
-def _on_worker(
-    video: VideoInput, place: str, config: ExtractConfig, device: str, threads: int | None
-) -> VideoOutcome:
+def _on_worker(video: VideoInput, place: str, config: ExtractConfig, device: str, threads: int | None) -> VideoOutcome:
     """The task that a dask worker runs."""
     import torch
     from distributed import get_worker

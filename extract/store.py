@@ -96,8 +96,7 @@ class FeatureStore:
         ]
         if differing:
             raise StoreMismatchError(
-                f"{place}: made with other settings ({'; '.join(differing)}); "
-                "use the same settings or another --store"
+                f"{place}: made with other settings ({'; '.join(differing)}); use the same settings or another --store"
             )
         return store
 
@@ -142,8 +141,8 @@ class FeatureStore:
         try:
             return VideoFeatures(
                 record=_record(group),
-                i3d=np.asarray(_array(group, "i3d")[:]),
-                clip_frames=np.asarray(_array(group, "clip_frames")[:]),
+                i3d=_rows(group, "i3d"),
+                clip_frames=_rows(group, "clip_frames"),
             )
         except (ValueError, KeyError, RuntimeError, OSError) as error:
             raise StoreError(
@@ -154,9 +153,7 @@ class FeatureStore:
     def write(self, record: VideoRecord, *, channels: int, clip_frames: np.ndarray) -> Iterator[VideoWriter]:
         """Replace a video's features; they count from the moment this ends without an error."""
         group = self._root.require_group("videos").create_group(_name(record.key), overwrite=True)
-        ranges = group.create_array(
-            "clip_frames", data=clip_frames.astype(np.int32), dimension_names=("clip", "range")
-        )
+        ranges = group.create_array("clip_frames", data=clip_frames.astype(np.int32), dimension_names=("clip", "range"))
         clips = ranges.shape[0]
         chunk = min(clips, CLIPS_PER_CHUNK)
         shard = min(-(-clips // chunk) * chunk, CLIPS_PER_SHARD)
@@ -191,11 +188,11 @@ class FeatureStore:
         group = self._text_group(vectors)
         if group is None:
             return {}
-        words = [str(word) for word in _array(group, "words")[:]]
-        table = np.asarray(_array(group, "vectors")[:])
+        words = [str(word) for word in _rows(group, "words")]
+        table = _rows(group, "vectors")
         unknown = set(group.attrs["unknown"])  # type: ignore[arg-type]
         queries: dict[str, EncodedQuery] = {}
-        for query, ids in zip(_array(group, "queries")[:], np.asarray(_array(group, "word_ids")[:]), strict=True):
+        for query, ids in zip(_rows(group, "queries"), _rows(group, "word_ids"), strict=True):
             rows = ids[ids >= 0]
             found = tuple(words[row] for row in rows)
             queries[str(query)] = EncodedQuery(
@@ -294,6 +291,11 @@ def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
     array = group[name]
     assert isinstance(array, zarr.Array)
     return array
+
+
+def _rows(group: zarr.Group, name: str) -> np.ndarray:
+    """A whole array, read into memory."""
+    return np.asarray(_array(group, name)[:])
 
 
 def _strings(group: zarr.Group, name: str, values: Iterable[str], dimension: str) -> None:

@@ -59,9 +59,7 @@ class QueryEncoder:
         Raises:
             QueryError: it has none.
         """
-        words = tuple(
-            token.text for token in self._tokenise(query) if not (token.is_punct or token.is_space)
-        )
+        words = tuple(token.text for token in self._tokenise(query) if not (token.is_punct or token.is_space))
         if not words:
             raise QueryError(f"query {query!r}: it has no words; say what to look for")
         return words
@@ -117,9 +115,7 @@ def load_vectors(vectors: str) -> Vectors:
     try:
         return Vectors(str(path), cache=str(cache_folder("vectors", file_sha256(path)[:16])))
     except (ValueError, TypeError, RuntimeError, UnicodeError) as error:
-        raise WeightsError(
-            f"{path}: not a GloVe text file ({error}); each line is a word and its numbers"
-        ) from error
+        raise WeightsError(f"{path}: not a GloVe text file ({error}); each line is a word and its numbers") from error
 
 
 def _downloaded(vectors: str, name: str, dim: str) -> Vectors:

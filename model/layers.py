@@ -6,6 +6,8 @@ Letters: B samples, T steps, F channels, H rows, W columns.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -54,18 +56,27 @@ class VolumeConv(nn.Module):
         return torch.relu(self.norm(self.conv(kept)))
 
 
+def position_codes(steps: int, width: int, device: torch.device) -> Tensor:
+    """The sines and cosines of [15] that tell positions apart: float32 (T, F), F even."""
+    rates = torch.exp(torch.arange(0, width, 2, device=device) * (-math.log(10_000.0) / width))
+    angles = torch.arange(steps, device=device)[:, None] * rates
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
+
+
 class SelfAttention(nn.Module):
-    """Layers of masked multi-head self-attention [15]. (B, T, F) -> (B, T, F)."""
+    """Position codes and layers of masked multi-head self-attention [15]. (B, T, F) -> (B, T, F)."""
 
     def __init__(self, width: int, *, layers: int, heads: int, dropout: float) -> None:
         super().__init__()
         layer = nn.TransformerEncoderLayer(
             width, heads, dim_feedforward=2 * width, dropout=dropout, batch_first=True, norm_first=True
         )
-        self.encoder = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        # Pre-norm layers leave their sum unbounded; the last norm keeps the GRU behind them from saturating.
+        self.encoder = nn.TransformerEncoder(layer, layers, norm=nn.LayerNorm(width), enable_nested_tensor=False)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        out: Tensor = self.encoder(x, src_key_padding_mask=~mask)
+        coded = x + position_codes(x.shape[1], x.shape[2], x.device)
+        out: Tensor = self.encoder(coded, src_key_padding_mask=~mask)
         return out
 
 

@@ -34,9 +34,7 @@ class Losses:
     """Eq. 10."""
 
 
-def gkcmn_losses(
-    output: ModelOutput, inputs: ModelInput, target: ModelTarget, config: ModelConfig
-) -> Losses:
+def gkcmn_losses(output: ModelOutput, inputs: ModelInput, target: ModelTarget, config: ModelConfig) -> Losses:
     """All losses of a batch. Each sample weighs the same, however long it is."""
     location, size = spatial_losses(output, target, config)
     confidence, boundary = temporal_losses(output, inputs.step_mask.sum(dim=1), target, config)
@@ -45,9 +43,7 @@ def gkcmn_losses(
     return Losses(location=parts[0], size=parts[1], confidence=parts[2], boundary=parts[3], total=total)
 
 
-def spatial_losses(
-    output: ModelOutput, target: ModelTarget, config: ModelConfig
-) -> tuple[Tensor, Tensor]:
+def spatial_losses(output: ModelOutput, target: ModelTarget, config: ModelConfig) -> tuple[Tensor, Tensor]:
     """Point localisation (Eq. 6) and size regression (Eq. 7) over annotated steps: (B,) each."""
     heat = heatmap_targets(
         target.boxes,
@@ -71,11 +67,7 @@ def focal_terms(logits: Tensor, heat: Tensor, config: ModelConfig) -> Tensor:
     """The summands of Eq. 6 with their sign turned, from logits so that no log meets zero: (...)."""
     probability = logits.sigmoid()
     positive = (1 - probability).pow(config.focal_alpha) * -functional.logsigmoid(logits)
-    negative = (
-        (1 - heat).pow(config.focal_beta)
-        * probability.pow(config.focal_alpha)
-        * -functional.logsigmoid(-logits)
-    )
+    negative = (1 - heat).pow(config.focal_beta) * probability.pow(config.focal_alpha) * -functional.logsigmoid(-logits)
     return torch.where(heat > config.focal_gamma, positive, negative)
 
 

@@ -55,7 +55,5 @@ class SpatialHead(nn.Module):
         frames = mixed.transpose(1, 2).flatten(0, 1)
         if self.transposed:
             frames = torch.relu(self.grow_norm(self.grow(frames)))
-        grown = functional.interpolate(
-            frames, size=(self.size, self.size), mode="bilinear", align_corners=False
-        )
+        grown = functional.interpolate(frames, size=(self.size, self.size), mode="bilinear", align_corners=False)
         return grown.unflatten(0, (batch, -1)).transpose(1, 2)

@@ -1,9 +1,9 @@
 """A run's folder: its configuration, its weights, and what it needs to go on.
 
-    config.json         format, the resolved configuration, what the features were made with
-    model.safetensors   weights of the newest epoch
-    training.pt         the same weights, optimiser and progress, of one moment
-    log.jsonl           one line an epoch
+config.json         format, the resolved configuration, what the features were made with
+model.safetensors   weights of the newest epoch
+training.pt         the same weights, optimiser and progress, of one moment
+log.jsonl           one line an epoch
 """
 
 from __future__ import annotations

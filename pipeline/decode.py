@@ -61,6 +61,6 @@ def boxes_over(span: Span, step_boxes: np.ndarray, axis: StepAxis, record: Video
 def _frames(span_steps: np.ndarray, axis: StepAxis) -> Span:
     """Whole frames of a span in steps; at least one."""
     low, high = axis.segment
-    start, end = (int(round(point)) for point in axis.to_frames(span_steps))
+    start, end = (round(float(point)) for point in axis.to_frames(span_steps))
     start = min(start, high - 1)
     return max(start, low), max(min(end, high), start + 1)

@@ -8,7 +8,11 @@ from pipeline.errors import ConfigError
 
 
 def resolve_device(name: str) -> str:
-    """ "auto" -> "cuda" where there is a GPU, else "cpu". Raises ConfigError for a device that is not there."""
+    """Return "cuda" or "cpu" for "auto", other names as they are.
+
+    Raises:
+        ConfigError: the device is not there.
+    """
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:

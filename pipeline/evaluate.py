@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -62,13 +63,10 @@ def evaluate(
     samples = read_index(index, split=split)
     store = FeatureStore.open(store_place)
     check_features(settings, store, run)
-    queries = ensure_queries(
-        (sample.query for sample in samples), store_place, settings.config.extract
-    ).queries
-    dataset = GroundingDataset(
-        samples, store, queries, max_steps=settings.config.model.max_steps, cache_mb=0
-    )
-    loader = DataLoader(dataset, batch_size=batch_size, collate_fn=collate)
+    queries = ensure_queries((sample.query for sample in samples), store_place, settings.config.extract).queries
+    dataset = GroundingDataset(samples, store, queries, max_steps=settings.config.model.max_steps, cache_mb=0)
+    # Typed by its collate function's result, which torch's own stubs do not follow.
+    loader: DataLoader[Any] = DataLoader(dataset, batch_size=batch_size, collate_fn=collate)
     results: list[tuple[Sample, Tube, SampleScore]] = []
     for number, (batch, tubes) in enumerate(predict(model, loader, resolve_device(device)), start=1):
         for example, tube in zip(batch.examples, tubes, strict=True):
@@ -93,9 +91,7 @@ def evaluate(
     return evaluation
 
 
-def predict(
-    model: Gkcmn, batches: DataLoader[Batch], device: str
-) -> Iterator[tuple[Batch, list[Tube]]]:
+def predict(model: Gkcmn, batches: Iterable[Batch], device: str) -> Iterator[tuple[Batch, list[Tube]]]:
     """Run a model over batches, and decode each: one tube an example."""
     model = model.to(device)
     for batch in batches:
@@ -106,9 +102,7 @@ def predict(
 
 def check_features(settings: RunSettings, store: FeatureStore, run: Path) -> None:
     """Refuse a store that was made otherwise than the one a run learnt from. Raises CheckpointError."""
-    differing = sorted(
-        name for name, value in settings.features.items() if store.settings.get(name) != value
-    )
+    differing = sorted(name for name, value in settings.features.items() if store.settings.get(name) != value)
     if differing:
         raise CheckpointError(
             f"{run}: learnt from features with another {', '.join(differing)} than those of {store.place}; "

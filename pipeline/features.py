@@ -11,9 +11,7 @@ from pipeline.config import Config
 from pipeline.device import resolve_device
 
 
-def prepare(
-    videos: Sequence[VideoInput], config: Config, *, redo: bool
-) -> tuple[str, list[VideoInput], str]:
+def prepare(videos: Sequence[VideoInput], config: Config, *, redo: bool) -> tuple[str, list[VideoInput], str]:
     """Open or make the store, and find what it lacks.
 
     Args:

@@ -84,9 +84,7 @@ def ground(
     with torch.inference_mode():
         output = model(batch.inputs.to(torch.device(device)))
     (tube,) = decode_tubes(output, batch, model.config)
-    return Grounding(
-        video=video, query=encoded, text=query, record=features.record, tube=tube, extracted=extracted
-    )
+    return Grounding(video=video, query=encoded, text=query, record=features.record, tube=tube, extracted=extracted)
 
 
 def write_json(grounding: Grounding, path: Path) -> None:
@@ -138,9 +136,7 @@ def _features(
 
 
 @contextmanager
-def _store(
-    settings: RunSettings, place: str | None, device: str
-) -> Iterator[tuple[FeatureStore, Backbone | None]]:
+def _store(settings: RunSettings, place: str | None, device: str) -> Iterator[tuple[FeatureStore, Backbone | None]]:
     """The store at that place, or one that is gone afterwards; with the backbone if it had to be loaded."""
     config = settings.config.extract
     if place is not None and FeatureStore.exists(place):

@@ -32,9 +32,7 @@ class Mp4Writer:
     side gains one repeated row or column.
     """
 
-    def __init__(
-        self, path: Path, *, width: int, height: int, rate: Fraction, sound: Path | None = None
-    ) -> None:
+    def __init__(self, path: Path, *, width: int, height: int, rate: Fraction, sound: Path | None = None) -> None:
         """Open the file.
 
         Args:
@@ -137,18 +135,18 @@ class _Sound:
     def close(self) -> None:
         self._source.close()
 
-    def _copied(self, stream: AudioStream) -> Iterator[Packet]:
+    def _copied(self, stream: AudioStream) -> Iterator[Packet[AudioStream]]:
         for packet in self._source.demux(stream):
             if packet.dts is not None:
                 packet.stream = self._stream
                 yield packet
 
-    def _encoded(self, stream: AudioStream) -> Iterator[Packet]:
+    def _encoded(self, stream: AudioStream) -> Iterator[Packet[AudioStream]]:
         for frame in self._source.decode(stream):
             yield from self._stream.encode(frame)
         yield from self._stream.encode(None)
 
 
-def _begins_s(packet: Packet) -> float:
+def _begins_s(packet: Packet[AudioStream]) -> float:
     """Seconds at which a packet is to be decoded; 0 where its container does not say."""
     return 0.0 if packet.dts is None else float(packet.dts * packet.time_base)

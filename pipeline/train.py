@@ -153,7 +153,7 @@ def _epoch(
         confidence=confidence,
         boundary=boundary,
         total=loss,
-        learning_rate=warmup.get_last_lr()[0],
+        learning_rate=float(warmup.get_last_lr()[0]),
     )
 
 
@@ -181,8 +181,7 @@ def _resume(run: Path, settings: RunSettings) -> Progress | None:
             differing.append("the store's settings")
         if differing:
             raise CheckpointError(
-                f"{run}: holds a run with other settings ({', '.join(differing)}); "
-                "use those again, or another --out"
+                f"{run}: holds a run with other settings ({', '.join(differing)}); use those again, or another --out"
             )
     save_settings(run, settings)
     return progress

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import av
 import numpy as np
+
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
+    from av.video.stream import VideoStream
 
 
 def moving_square(count: int, *, width: int = 64, height: int = 48, seed: int = 0) -> list[np.ndarray]:
@@ -38,9 +42,9 @@ def write_video(
     path.parent.mkdir(parents=True, exist_ok=True)
     height, width = frames[0].shape[:2]
     with av.open(str(path), "w") as out:
-        stream = out.add_stream(codec, rate=rate)
+        stream = cast("VideoStream", out.add_stream(codec, rate=rate))
         stream.width, stream.height, stream.pix_fmt = width, height, pixels
-        audio = out.add_stream(sound, rate=48000) if sound is not None else None
+        audio = cast("AudioStream", out.add_stream(sound, rate=48000)) if sound is not None else None
         for frame in frames:
             out.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         out.mux(stream.encode(None))
@@ -48,9 +52,7 @@ def write_video(
             samples = int(48000 * len(frames) / rate)
             size = 1024
             for start in range(0, samples, size):
-                piece = av.AudioFrame.from_ndarray(
-                    np.zeros((1, 2 * size), np.int16), format="s16", layout="stereo"
-                )
+                piece = av.AudioFrame.from_ndarray(np.zeros((1, 2 * size), np.int16), format="s16", layout="stereo")
                 piece.sample_rate, piece.pts, piece.time_base = 48000, start, Fraction(1, 48000)
                 out.mux(audio.encode(piece))
             out.mux(audio.encode(None))

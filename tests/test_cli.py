@@ -21,7 +21,14 @@ from cli import main
 from extract.store import FeatureStore
 from tests.media import moving_square, square_sample, write_index, write_video
 
-SMALL_MODEL = ("--set", "model.fused_width=16", "--set", "model.visual_width=8", "--set", "model.sentence_width=16")
+SMALL_MODEL = (
+    "--set",
+    "model.fused_width=16",
+    "--set",
+    "model.visual_width=8",
+    "--set",
+    "model.sentence_width=16",
+)
 COMMAND = (sys.executable, "-m", "cli")
 
 
@@ -39,7 +46,12 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two videos with features, an index and a run of one epoch, in the default places."""
     root = tmp_path_factory.mktemp("workspace")
     write_video(root / "clips" / "a.mp4", moving_square(30), sound="aac")
-    write_video(root / "clips" / "deep" / "b.mp4", moving_square(21, width=65, height=49, seed=1), codec="libx264rgb", pixels="rgb24")
+    write_video(
+        root / "clips" / "deep" / "b.mp4",
+        moving_square(21, width=65, height=49, seed=1),
+        codec="libx264rgb",
+        pixels="rgb24",
+    )
     (root / "data").mkdir()
     write_index(
         root / "data" / "index.jsonl",
@@ -71,7 +83,7 @@ def inside(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_help_is_quick() -> None:
     def seconds(*command: str) -> float:
         begun = time.perf_counter()
-        subprocess.run(command, check=True, capture_output=True)  # noqa: S603
+        subprocess.run(command, check=True, capture_output=True)
         return time.perf_counter() - begun
 
     # A ratio, since machines differ: help may cost a few bare interpreters, never the import of torch.
@@ -150,7 +162,10 @@ def test_ground_without_a_store_extracts(inside: Path, tmp_path: Path) -> None:
     again = run("ground", "clips/a.mp4", "the square", "--store", tmp_path / "new.zarr")
     assert "from the store" in again.output
     # One video's result does not depend on who extracted it.
-    one, two = run("ground", "clips/a.mp4", "square"), run("ground", "clips/a.mp4", "square", "--store", tmp_path / "new.zarr")
+    one, two = (
+        run("ground", "clips/a.mp4", "square"),
+        run("ground", "clips/a.mp4", "square", "--store", tmp_path / "new.zarr"),
+    )
     assert one.output == two.output
 
 
@@ -160,6 +175,8 @@ def test_sound_that_browsers_do_not_play_is_encoded_anew(inside: Path, tmp_path:
     with av.open(str(tmp_path / "o.mp4")) as drawn:
         (audio,) = drawn.streams.audio
         assert audio.codec_context.name == "aac"
+        assert audio.duration is not None
+        assert audio.time_base is not None
         assert float(audio.duration * audio.time_base) == pytest.approx(2.0, abs=0.1)
 
 
@@ -177,7 +194,7 @@ def wait_for(condition: Callable[[], bool], process: "subprocess.Popen[bytes]") 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_interrupted_features_are_completed(inside: Path, tmp_path: Path, number: signal.Signals) -> None:
     place = tmp_path / "s.zarr"
-    process = subprocess.Popen(  # noqa: S603
+    process = subprocess.Popen(
         [*COMMAND, "features", "clips", "--store", str(place), "--set", "extract.batch_clips=1"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
@@ -198,7 +215,7 @@ def test_interrupted_features_are_completed(inside: Path, tmp_path: Path, number
 def test_interrupted_training_ends_as_if_it_had_not_been(inside: Path, tmp_path: Path) -> None:
     args = ["--epochs", "4", "--device", "cpu", *SMALL_MODEL, "--set", "train.batch_size=2"]
     run("train", "--out", tmp_path / "whole", *args)
-    process = subprocess.Popen(  # noqa: S603
+    process = subprocess.Popen(
         [*COMMAND, "train", "--out", str(tmp_path / "parts"), *args],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
@@ -233,7 +250,10 @@ def test_mistakes_are_one_line_each(inside: Path, tmp_path: Path) -> None:
         (("train", "--set", "train.epoch=1"), "unknown key train.epoch"),
         (("train", absent), f"{absent}: no index"),
         (("train", "--store", absent), f"{absent}: no feature store; make one with: gkcmn-pipe features"),
-        (("train", "--set", "model.sigma=0.5", "--epochs", 2), "runs/latest: holds a run with other settings"),
+        (
+            ("train", "--set", "model.sigma=0.5", "--epochs", 2),
+            "runs/latest: holds a run with other settings",
+        ),
         (("train", "--device", "cuda:x"), "device 'cuda:x'"),
         (("evaluate", absent), f"{absent}: no checkpoint; train one with: gkcmn-pipe train"),
         (("ground", absent, "x"), f"{absent}: no such file"),
@@ -292,7 +312,7 @@ def test_checkpoints_of_another_version_or_other_features(inside: Path, tmp_path
 
 def test_two_workers_of_dask_give_the_same(inside: Path, tmp_path: Path) -> None:
     place = tmp_path / "s.zarr"
-    subprocess.run([*COMMAND, "features", "clips", "--store", str(place), "--workers", "2"], check=True)  # noqa: S603
+    subprocess.run([*COMMAND, "features", "clips", "--store", str(place), "--workers", "2"], check=True)
     whole, spread = FeatureStore.open("data/features.zarr"), FeatureStore.open(place)
     for key in ("a.mp4", "deep/b.mp4"):
         assert np.allclose(whole.read(key).i3d, spread.read(key).i3d, atol=2e-3, rtol=2e-3)

@@ -8,7 +8,11 @@ from pipeline.errors import ConfigError
 
 def test_defaults_are_the_paper_s() -> None:
     config = load_config(environ={})
-    assert (config.extract.clip_length, config.extract.clip_stride, config.extract.picture_size) == (8, 4, 224)
+    assert (config.extract.clip_length, config.extract.clip_stride, config.extract.picture_size) == (
+        8,
+        4,
+        224,
+    )
     assert (config.model.max_steps, config.model.visual_width, config.model.heatmap_size) == (200, 32, 16)
     assert config.model.loss_weights == (1.0, 2.0, 0.2, 0.1)
     assert config.train.learning_rate == 0.003
@@ -20,7 +24,12 @@ def test_file_then_environment_then_flags(tmp_path: Path) -> None:
     config = load_config(
         {"train.seed": "5", "train.epochs": None},
         file=path,
-        environ={"GKCMN_TRAIN_BATCH_SIZE": "4", "GKCMN_TRAIN_SEED": "4", "GKCMN_CONFIG": str(path), "HOME": "/"},
+        environ={
+            "GKCMN_TRAIN_BATCH_SIZE": "4",
+            "GKCMN_TRAIN_SEED": "4",
+            "GKCMN_CONFIG": str(path),
+            "HOME": "/",
+        },
     )
     assert config.device == "cpu"
     assert (config.train.epochs, config.train.batch_size, config.train.seed) == (1, 4, 5)
@@ -65,7 +74,8 @@ def test_errors_name_their_place(tmp_path: Path) -> None:
 
 def test_values_come_back(tmp_path: Path) -> None:
     config = load_config(
-        {"model.loss_weights": "[1, 2, 3, 4]", "extract.weights": "/w.pt", "paths.store": 's "quoted"'}, environ={}
+        {"model.loss_weights": "[1, 2, 3, 4]", "extract.weights": "/w.pt", "paths.store": 's "quoted"'},
+        environ={},
     )
     assert config.model.loss_weights == (1.0, 2.0, 3.0, 4.0)
     assert build_config(config_values(config), where="x") == config

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from pytorchvideo.models.hub import i3d_r50  # type: ignore[import-untyped]
+from pytorchvideo.models.hub import i3d_r50
 from torch import nn
 
 from extract.i3d import Backbone, load_backbone
@@ -65,9 +65,7 @@ def maps(inception: Backbone, clips: np.ndarray) -> np.ndarray:
     return inception(clips)
 
 
-def test_inception_agrees_with_the_original_network(
-    maps: np.ndarray, reference: dict[str, np.ndarray]
-) -> None:
+def test_inception_agrees_with_the_original_network(maps: np.ndarray, reference: dict[str, np.ndarray]) -> None:
     assert maps.shape == (2, 1024, 7, 7)
     assert maps.dtype == np.float32
     for value, name in zip(maps, PICTURES, strict=True):
@@ -164,21 +162,15 @@ def test_same_padding(size: int, kernel: int, stride: int, expected: tuple[int, 
 SIZES = [(1, 5, 6), (4, 7, 8), (3, 1, 9), (2, 2, 11)]
 
 
-def windows(
-    x: np.ndarray, kernel: tuple[int, int, int], stride: tuple[int, int, int], fill: float
-) -> np.ndarray:
+def windows(x: np.ndarray, kernel: tuple[int, int, int], stride: tuple[int, int, int], fill: float) -> np.ndarray:
     """Return the SAME windows of x (T, H, W, C), taken one by one, as (T', H', W', k, k, k, C)."""
     size = x.shape[:3]
     out_size = [-(-n // s) for n, s in zip(size, stride, strict=True)]
-    padding = [
-        max((o - 1) * s + k - n, 0) // 2 for n, k, s, o in zip(size, kernel, stride, out_size, strict=True)
-    ]
+    padding = [max((o - 1) * s + k - n, 0) // 2 for n, k, s, o in zip(size, kernel, stride, out_size, strict=True)]
     out = np.full((*out_size, *kernel, x.shape[3]), fill)
     for position in itertools.product(*(range(n) for n in out_size)):
         for offset in itertools.product(*(range(k) for k in kernel)):
-            source = tuple(
-                p * s + d - b for p, s, d, b in zip(position, stride, offset, padding, strict=True)
-            )
+            source = tuple(p * s + d - b for p, s, d, b in zip(position, stride, offset, padding, strict=True))
             if all(0 <= i < n for i, n in zip(source, size, strict=True)):
                 out[position + offset] = x[source]
     return out
@@ -193,9 +185,7 @@ def test_convolution_by_hand(size: tuple[int, int, int], kernel: int, stride: in
     weight, bias = (p.detach().double().numpy() for p in (unit.weight, unit.bias) if p is not None)
     expected = np.einsum("abcxyzi,oixyz->oabc", seen, weight) + bias.reshape(-1, 1, 1, 1)
     with torch.inference_mode():
-        np.testing.assert_allclose(
-            unit(x.permute(3, 0, 1, 2)[None])[0], expected.clip(min=0), rtol=0, atol=1e-5
-        )
+        np.testing.assert_allclose(unit(x.permute(3, 0, 1, 2)[None])[0], expected.clip(min=0), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", SIZES)

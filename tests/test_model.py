@@ -5,7 +5,7 @@ import torch
 
 from model.boxes import box_giou, box_iou, span_iou
 from model.candidates import best_spans, candidate_spans
-from model.config import ModelConfig
+from model.config import Ablation, ModelConfig
 from model.gaussian import cell_centres, cells_inside, decode_boxes, heatmap_targets, peak_boxes
 from model.gkcmn import Gkcmn
 from model.io import ModelInput, ModelOutput, ModelTarget
@@ -125,7 +125,7 @@ def test_the_best_candidate_is_moved_and_clamped() -> None:
 @pytest.mark.parametrize(
     "ablation", ["none", "no_serial", "no_parallel", "no_mixed", "no_temporal_attention", "single_point"]
 )
-def test_padding_never_changes_a_sample(ablation: str) -> None:
+def test_padding_never_changes_a_sample(ablation: Ablation) -> None:
     config = dataclasses.replace(SMALL, ablation=ablation)
     torch.manual_seed(0)
     model = Gkcmn(config).eval()
@@ -224,10 +224,12 @@ def test_losses_ignore_padding_and_unlabelled_steps() -> None:
     elsewhere = torch.where(target.box_mask[..., None], target.boxes, torch.rand(1, 9, 4))
     again = spatial_losses(output, dataclasses.replace(target, boxes=elsewhere), SMALL)
     assert torch.equal(torch.stack(spatial), torch.stack(again))
-    longer = ModelOutput(**{
-        field.name: torch.cat([getattr(output, field.name), getattr(output, field.name)[:, :3]], dim=1)
-        for field in dataclasses.fields(ModelOutput)
-    })
+    longer = ModelOutput(
+        **{
+            field.name: torch.cat([getattr(output, field.name), getattr(output, field.name)[:, :3]], dim=1)
+            for field in dataclasses.fields(ModelOutput)
+        }
+    )
     short = temporal_losses(output, torch.tensor([9]), target, SMALL)
     assert torch.allclose(torch.stack(short), torch.stack(temporal_losses(longer, torch.tensor([9]), target, SMALL)))
 
@@ -240,6 +242,12 @@ def test_total_is_weighted() -> None:
 
 
 def test_config_refuses_what_cannot_be() -> None:
-    for change in ({"sigma": 0.0}, {"heatmap_size": 3}, {"fused_width": 33}, {"dropout": 1.0}, {"max_steps": 0}):
+    for change in (
+        {"sigma": 0.0},
+        {"heatmap_size": 3},
+        {"fused_width": 33},
+        {"dropout": 1.0},
+        {"max_steps": 0},
+    ):
         with pytest.raises(ValueError, match=next(iter(change))):
-            dataclasses.replace(SMALL, **change)  # type: ignore[arg-type]
+            dataclasses.replace(SMALL, **change)

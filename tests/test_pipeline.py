@@ -89,7 +89,9 @@ def test_an_index_that_cannot_be_used(tmp_path: Path) -> None:
     path.write_text("[1]\n")
     with pytest.raises(AnnotationError, match="i.jsonl:1"):
         read_index(path)
-    path.write_text(json.dumps(square_sample("a", "q", (0, 1), id="x")) + "\n" + json.dumps(square_sample("a", "q", (0, 1), id="x")))
+    path.write_text(
+        json.dumps(square_sample("a", "q", (0, 1), id="x")) + "\n" + json.dumps(square_sample("a", "q", (0, 1), id="x"))
+    )
     with pytest.raises(AnnotationError, match="'x' stands twice"):
         read_index(path)
 
@@ -202,5 +204,7 @@ def test_viou_agrees_with_the_definition(a: int, n: int, c: int, m: int, seed: i
 
 def test_means_and_recalls() -> None:
     truth = sample((0, 10))
-    scores = mean_scores([score_sample(tube((0, 10), truth.boxes), truth), score_sample(tube((10, 20), truth.boxes), truth)])
+    scores = mean_scores(
+        [score_sample(tube((0, 10), truth.boxes), truth), score_sample(tube((10, 20), truth.boxes), truth)]
+    )
     assert scores.rows() == pytest.approx({"m_tIoU": 0.5, "m_vIoU": 0.5, "vIoU@0.3": 0.5, "vIoU@0.5": 0.5})

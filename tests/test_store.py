@@ -51,9 +51,10 @@ def test_any_key(tmp_path: Path, key: str) -> None:
 
 def test_what_is_not_complete_is_not_there(tmp_path: Path) -> None:
     store = FeatureStore.open_for(tmp_path / "s.zarr", SETTINGS)
-    with pytest.raises(RuntimeError, match="stopped"), store.write(
-        record("a"), channels=4, clip_frames=plan_clips(400, length=8, stride=4)
-    ) as writer:
+    with (
+        pytest.raises(RuntimeError, match="stopped"),
+        store.write(record("a"), channels=4, clip_frames=plan_clips(400, length=8, stride=4)) as writer,
+    ):
         writer.append(maps(20))
         raise RuntimeError("stopped")
     assert list(store.keys()) == []
@@ -129,7 +130,10 @@ def test_queries_are_added_to_those_there(tmp_path: Path) -> None:
     store.add_queries("v", {"the man": query("the", "man")})
     store.add_queries("v", {"a zq": query("a", "zq", unknown=("zq",))})
     found = FeatureStore.open(tmp_path / "s.zarr").queries("v")
-    assert {text: entry.words for text, entry in found.items()} == {"the man": ("the", "man"), "a zq": ("a", "zq")}
+    assert {text: entry.words for text, entry in found.items()} == {
+        "the man": ("the", "man"),
+        "a zq": ("a", "zq"),
+    }
     assert found["a zq"].unknown == ("zq",)
     assert np.array_equal(found["the man"].vectors, [[3, ord("t")], [3, ord("m")]])
     assert store.queries("other") == {}

@@ -13,7 +13,15 @@ def encoder() -> QueryEncoder:
 
 
 def test_words_without_punctuation(encoder: QueryEncoder) -> None:
-    assert encoder("Who is holding the dog's ball?").words == ("Who", "is", "holding", "the", "dog", "'s", "ball")
+    assert encoder("Who is holding the dog's ball?").words == (
+        "Who",
+        "is",
+        "holding",
+        "the",
+        "dog",
+        "'s",
+        "ball",
+    )
 
 
 def test_vectors_are_glove_s(encoder: QueryEncoder) -> None:

@@ -1,6 +1,8 @@
 import os
 import signal
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,13 +72,13 @@ def test_containers_that_decord_misreads_are_refused(tmp_path: Path) -> None:
 def test_a_silent_decoder_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_video(tmp_path / "a.mp4", moving_square(500, width=160, height=120))
     children = []
-    popen = extract.video.subprocess.Popen
+    popen = subprocess.Popen
 
-    def remember(*args: object, **kwargs: object) -> object:
-        children.append(popen(*args, **kwargs))  # type: ignore[call-overload]
+    def remember(*args: Any, **kwargs: Any) -> "subprocess.Popen[bytes]":
+        children.append(popen(*args, **kwargs))
         return children[-1]
 
-    monkeypatch.setattr(extract.video.subprocess, "Popen", remember)
+    monkeypatch.setattr(subprocess, "Popen", remember)
     with open_video(path, timeout_s=5) as stream:
         next(stream.frames)
         os.kill(children[0].pid, signal.SIGSTOP)

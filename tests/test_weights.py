@@ -55,7 +55,7 @@ def packaged() -> Path:
 @pytest.fixture(scope="module")
 def raw(packaged: Path) -> dict[str, Tensor]:
     """Return the packaged tensors under their own names, not converted."""
-    return weights._parse(packaged.read_bytes(), packaged, "")  # noqa: SLF001
+    return weights._parse(packaged.read_bytes(), packaged, "")
 
 
 @pytest.fixture(scope="module")
@@ -129,8 +129,8 @@ def test_packaged_weights_fit_the_network_and_are_cached(
 
 @pytest.mark.parametrize("damage", ["flipped bit", "cut short", "folder"])
 def test_damaged_cache_is_converted_anew(damage: str, state: dict[str, Tensor], cache_home: Path) -> None:
-    cached = cache_home / "gkcmn-pipe" / weights._CACHE_NAME  # noqa: SLF001
-    weights._write_cache(cached, state)  # noqa: SLF001
+    cached = cache_home / "gkcmn-pipe" / weights._CACHE_NAME
+    weights._write_cache(cached, state)
     blob = bytearray(cached.read_bytes())
     if damage == "folder":
         cached.unlink()
@@ -158,7 +158,7 @@ def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     for value in ("", "relative/path"):  # the XDG specification has relative paths ignored
         monkeypatch.setenv("XDG_CACHE_HOME", value)
-        cache = weights._cache_path()  # noqa: SLF001
+        cache = weights._cache_path()
         assert cache is not None
         assert cache.parent == tmp_path / ".cache" / "gkcmn-pipe"
 
@@ -240,12 +240,10 @@ def test_misnamed_unit_is_known(raw: dict[str, Tensor], state: dict[str, Tensor]
     right, wrong = "Mixed_5b/Branch_2/Conv3d_0b_3x3", "Mixed_5b/Branch_2/Conv3d_0a_3x3"
     renamed = {name.replace(right, wrong): tensor for name, tensor in raw.items()}
     assert renamed.keys() != raw.keys()
-    assert_same(weights._to_inception(renamed, Path("x")), state)  # noqa: SLF001
+    assert_same(weights._to_inception(renamed, Path("x")), state)
 
 
-def test_files_of_other_kinds_are_refused(
-    state: dict[str, Tensor], raw: dict[str, Tensor], tmp_path: Path
-) -> None:
+def test_files_of_other_kinds_are_refused(state: dict[str, Tensor], raw: dict[str, Tensor], tmp_path: Path) -> None:
     path = tmp_path / "w"
     with pytest.raises(MissingInputError, match="there is no such file; check its path"):
         weights.load_inception(path)

@@ -61,9 +61,7 @@ def _draw_actors(rng: np.random.Generator, frames: int, camera: Camera) -> tuple
             path = places(actor.actions)
             # A raised arm or a jump reaches higher than the head.
             reach_m = actor.height_m * (1.25 if category in PEOPLE else 1.0)
-            if camera.sees(path, height_m=reach_m, radius_m=actor.radius_m) and _is_clear(
-                path, actor, paths, actors
-            ):
+            if camera.sees(path, height_m=reach_m, radius_m=actor.radius_m) and _is_clear(path, actor, paths, actors):
                 actors.append(actor)
                 paths.append(path)
                 break
@@ -72,9 +70,7 @@ def _draw_actors(rng: np.random.Generator, frames: int, camera: Camera) -> tuple
     return tuple(actors)
 
 
-def _draw_actor(
-    rng: np.random.Generator, category: Category, frames: int, *, taken: Sequence[str]
-) -> Actor | None:
+def _draw_actor(rng: np.random.Generator, category: Category, frames: int, *, taken: Sequence[str]) -> Actor | None:
     kind = KINDS[category]
     actions = draw_actions(rng, kind, frames=frames, rate=RATE)
     if actions is None:
@@ -144,7 +140,5 @@ def _draw_props(rng: np.random.Generator, place: Place, wall_distance_m: float) 
             )
         else:
             height_m = float(rng.uniform(0.5, 1.0))
-            props.append(
-                Prop(kind="crate", at_m=(x, y), height_m=height_m, rgb=shade(rng, WOOD, spread=0.08))
-            )
+            props.append(Prop(kind="crate", at_m=(x, y), height_m=height_m, rgb=shade(rng, WOOD, spread=0.08)))
     return tuple(props)

@@ -93,7 +93,7 @@ def _labels(out: Path, name: str) -> Path:
 
 def _drawn(out: Path, names: list[str], seed: int, workers: int) -> Iterator[str]:
     """Draw each video, and yield its name when it is whole."""
-    if workers == 1 or len(names) < 2:  # noqa: PLR2004
+    if workers == 1 or len(names) < 2:
         for name in names:
             yield draw_video(out, name, seed)
         return
@@ -125,9 +125,7 @@ def draw_video(out: Path, name: str, seed: int) -> str:
         if not samples:
             continue
         with Painter(script) as painter:
-            boxes = [
-                painter.boxes(sample.actor_index, sample.start_frame, sample.end_frame) for sample in samples
-            ]
+            boxes = [painter.boxes(sample.actor_index, sample.start_frame, sample.end_frame) for sample in samples]
             kept = [pair for pair in zip(samples, boxes, strict=True) if _is_seen(pair[1])]
             if not kept:
                 continue

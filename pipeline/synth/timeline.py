@@ -27,9 +27,7 @@ SIDEWAYS: tuple[Heading, ...] = ("left", "right")
 ANYWHERE: tuple[Heading, ...] = ("left", "right", "left", "right", "towards", "away")
 
 
-def draw_actions(
-    rng: np.random.Generator, kind: Kind, *, frames: int, rate: Fraction
-) -> tuple[Action, ...] | None:
+def draw_actions(rng: np.random.Generator, kind: Kind, *, frames: int, rate: Fraction) -> tuple[Action, ...] | None:
     """Rests and one to three actions between them that fill `frames`.
 
     None when the moves drawn do not fit the field: the caller draws again.

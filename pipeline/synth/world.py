@@ -35,9 +35,7 @@ def load_mujoco() -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != "mujoco":
             raise no_opengl(error) from error
-        raise RenderError(
-            "cannot draw scenes: MuJoCo is not installed; pip install 'gkcmn-pipe[synth]'"
-        ) from error
+        raise RenderError("cannot draw scenes: MuJoCo is not installed; pip install 'gkcmn-pipe[synth]'") from error
     # A missing library comes as an AttributeError of PyOpenGL, an unknown MUJOCO_GL as a RuntimeError.
     except (ImportError, AttributeError, RuntimeError) as error:
         raise no_opengl(error) from error
@@ -177,6 +175,4 @@ def _prop(prop: Prop) -> str:
         )
     )
     trunk = text((x, y, 0, x, y, 0.6 * height))
-    return (
-        f'<geom type="cylinder" fromto="{trunk}" size="{0.03 * height:.5f}" rgba="{text(BARK)} 1"/>{crowns}'
-    )
+    return f'<geom type="cylinder" fromto="{trunk}" size="{0.03 * height:.5f}" rgba="{text(BARK)} 1"/>{crowns}'
