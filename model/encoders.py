@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from model.config import ModelConfig
 from model.layers import BiGru, ChannelNorm, SelfAttention, masked_mean
@@ -60,10 +61,13 @@ class CrossModalInteraction(nn.Module):
         self.sentence_gate = nn.Linear(config.sentence_width, half)  # W_s1
         self.joint = nn.Conv3d(half, half, 1)  # W_f2
         self.video = nn.Conv3d(config.visual_width, half, 1)  # W_v2
-        self.activation = nn.GELU()
+        # Each g has a norm of its own: a product of two small numbers would leave the query unheard.
+        self.norms = nn.ModuleList(ChannelNorm(half) for _ in range(4))
 
     def forward(self, video: Tensor, sentence: Tensor) -> Tensor:
-        g = self.activation
-        tiled = g(self.sentence_gate(sentence))[:, :, None, None, None]
-        agreed = g(self.video_gate(video)) * tiled
-        return torch.cat([g(self.joint(agreed)), g(self.video(video))], dim=1)
+        gated, tiled = self._g(0, self.video_gate(video)), self._g(1, self.sentence_gate(sentence))
+        agreed = gated * tiled[:, :, None, None, None]  # F_f1
+        return torch.cat([self._g(2, self.joint(agreed)), self._g(3, self.video(video))], dim=1)
+
+    def _g(self, index: int, x: Tensor) -> Tensor:
+        return functional.gelu(self.norms[index](x))
