@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
 from model.config import ModelConfig
 from model.encoders import CrossModalInteraction, SentenceEncoder, VideoEncoder
@@ -25,11 +25,18 @@ class Gkcmn(nn.Module):
         self.spatial = SpatialHead(config)
         self.temporal = TemporalHead(config)
 
-    def forward(self, inputs: ModelInput) -> ModelOutput:
+    def forward(self, inputs: ModelInput, located: Tensor | None = None) -> ModelOutput:
+        """Run the network.
+
+        Args:
+            inputs: a padded batch.
+            located: bool (B, T), the steps whose heatmaps and sizes are wanted; None is all of them. In
+                training only annotated steps are, which spares most of the spatial head's work.
+        """
         video = self.video(inputs.features)
         sentence = self.sentence(inputs.words, inputs.word_mask)
         mixed = self.mixed(self.interaction(video, sentence), inputs.step_mask)
-        heatmap_logits, distances = self.spatial(mixed)
+        heatmap_logits, distances = self.spatial(mixed, located)
         score_logits, offsets = self.temporal(mixed, inputs.step_mask)
         return ModelOutput(
             heatmap_logits=heatmap_logits, distances=distances, score_logits=score_logits, offsets=offsets

@@ -18,6 +18,13 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     return (values * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
 
 
+def standardise_over_time(values: Tensor, mask: Tensor) -> Tensor:
+    """Give each channel of each sample zero mean and unit variance over its own steps: (B, T, F)."""
+    centred = values - masked_mean(values, mask)[:, None]
+    variance = masked_mean(centred.square(), mask)[:, None]
+    return centred * torch.rsqrt(variance + 1e-5)
+
+
 class ChannelNorm(nn.LayerNorm):
     """LayerNorm over dimension 1 of (B, F, ...)."""
 

@@ -44,16 +44,27 @@ class SpatialHead(nn.Module):
         nn.init.constant_(point.bias, -math.log((1 - PRIOR) / PRIOR))
         nn.init.constant_(extent.bias, math.log(math.expm1(INITIAL_CELLS)))
 
-    def forward(self, mixed: Tensor) -> tuple[Tensor, Tensor]:
-        up = self.smooth(self._upsample(mixed))  # M_up
-        heatmap: Tensor = self.point(up).squeeze(1)
-        distances: Tensor = functional.softplus(self.extent(up)).transpose(1, 2)
-        return heatmap, distances
+    def forward(self, mixed: Tensor, located: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Locate in every step, or only in those of `located`, bool (B, T); the others' outputs are zero."""
+        if located is None:
+            located = torch.ones(mixed.shape[0], mixed.shape[2], dtype=torch.bool, device=mixed.device)
+        frames = mixed.transpose(1, 2)[located].transpose(0, 1)[None]  # (1, F, M, 7, 7) of M frames
+        up = self.smooth(self._upsample(frames))  # M_up
+        heatmap = self.point(up)[0, 0]
+        distances = functional.softplus(self.extent(up))[0].transpose(0, 1)
+        return _spread(heatmap, located), _spread(distances, located)
 
-    def _upsample(self, mixed: Tensor) -> Tensor:
-        batch = mixed.shape[0]
-        frames = mixed.transpose(1, 2).flatten(0, 1)
+    def _upsample(self, frames: Tensor) -> Tensor:
+        flat = frames[0].transpose(0, 1)
         if self.transposed:
-            frames = torch.relu(self.grow_norm(self.grow(frames)))
-        grown = functional.interpolate(frames, size=(self.size, self.size), mode="bilinear", align_corners=False)
-        return grown.unflatten(0, (batch, -1)).transpose(1, 2)
+            flat = torch.relu(self.grow_norm(self.grow(flat)))
+        size = (self.size, self.size)
+        grown = functional.interpolate(flat, size=size, mode="bilinear", align_corners=False)
+        return grown.transpose(0, 1)[None]
+
+
+def _spread(values: Tensor, located: Tensor) -> Tensor:
+    """Put the values (M, ...) of the located steps back in their places: (B, T, ...)."""
+    return values.new_zeros(*located.shape, *values.shape[1:]).masked_scatter(
+        located[(...,) + (None,) * (values.dim() - 1)], values
+    )

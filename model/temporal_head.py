@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from model.config import ModelConfig
-from model.layers import BiGru, MaskedConv1d, SelfAttention, VolumeConv
+from model.layers import BiGru, MaskedConv1d, SelfAttention, VolumeConv, standardise_over_time
 
 KERNELS = (1, 3, 5)
 """Of the three convolutions side by side (paper)."""
@@ -36,7 +36,9 @@ class TemporalHead(nn.Module):
 
     def forward(self, mixed: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         volume = torch.cat([scale(mixed, mask) for scale in self.scales], dim=1)
-        sequence = self.merge(volume, mask).mean(dim=(-2, -1)).transpose(1, 2)
+        pooled = self.merge(volume, mask).mean(dim=(-2, -1)).transpose(1, 2)
+        # What changes is a small part of the mean over a picture: brought to scale, it is learnt far sooner.
+        sequence = standardise_over_time(pooled, mask)
         if self.attention is not None:
             sequence = self.attention(sequence, mask)
         scores = self.score(self.score_gru(sequence, mask)[0], mask)

@@ -135,7 +135,7 @@ def _epoch(
     for number, batch in enumerate(loader, start=1):
         inputs = batch.inputs.to(accelerator.device)
         target = batch.target.to(accelerator.device)
-        losses = gkcmn_losses(net(inputs), inputs, target, config.model)
+        losses = gkcmn_losses(net(inputs, target.box_mask), inputs, target, config.model)
         optimiser.zero_grad()
         accelerator.backward(losses.total)
         accelerator.clip_grad_norm_(net.parameters(), config.train.clip_norm)

@@ -167,6 +167,18 @@ def test_shapes_and_that_every_weight_learns(change: dict[str, str]) -> None:
     assert still == []
 
 
+def test_locating_some_steps_gives_what_locating_all_does() -> None:
+    torch.manual_seed(0)
+    model = Gkcmn(SMALL).eval()
+    inputs = make_inputs([9, 6], [4, 5])
+    located = torch.rand(2, 9, generator=torch.Generator().manual_seed(0)) < 0.4
+    with torch.no_grad():
+        some, whole = model(inputs, located), model(inputs)
+    for name in ("heatmap_logits", "distances"):
+        assert torch.allclose(getattr(some, name)[located], getattr(whole, name)[located], atol=1e-5)
+        assert not getattr(some, name)[~located].any()
+
+
 def test_the_sentence_decides() -> None:
     torch.manual_seed(0)
     model = Gkcmn(SMALL).eval()
