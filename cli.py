@@ -192,6 +192,7 @@ def train(
                     f"size {report.size:.4f}  confidence {report.confidence:.4f}  "
                     f"boundary {report.boundary:.4f})",
                     highlight=False,
+                    soft_wrap=True,
                 )
     if report is None:
         click.echo(f"{paths.run} has its {config.train.epochs} epochs already; --epochs gives it more")

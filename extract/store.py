@@ -152,6 +152,15 @@ class FeatureStore:
     @contextmanager
     def write(self, record: VideoRecord, *, channels: int, clip_frames: np.ndarray) -> Iterator[VideoWriter]:
         """Replace a video's features; they count from the moment this ends without an error."""
+        try:
+            yield from self._write(record, channels, clip_frames)
+        except OSError as error:
+            raise StoreError(
+                f"{self.place}: {record.key!r} cannot be written ({error.strerror or error}); "
+                "free the disk or allow writing, and run the same command again"
+            ) from error
+
+    def _write(self, record: VideoRecord, channels: int, clip_frames: np.ndarray) -> Iterator[VideoWriter]:
         group = self._root.require_group("videos").create_group(_name(record.key), overwrite=True)
         ranges = group.create_array("clip_frames", data=clip_frames.astype(np.int32), dimension_names=("clip", "range"))
         clips = ranges.shape[0]

@@ -57,13 +57,20 @@ class VideoStream:
 
 
 def source_digest(path: Path) -> str:
-    """SHA-256 over a file's size and its first and last MiB: the same file wherever it is copied."""
-    size = path.stat().st_size
-    digest = hashlib.sha256(str(size).encode())
-    with path.open("rb") as file:
-        digest.update(file.read(_DIGEST_BYTES))
-        file.seek(max(0, size - _DIGEST_BYTES))
-        digest.update(file.read(_DIGEST_BYTES))
+    """SHA-256 over a file's size and its first and last MiB: the same file wherever it is copied.
+
+    Raises:
+        MissingInputError: the file cannot be read.
+    """
+    try:
+        size = path.stat().st_size
+        digest = hashlib.sha256(str(size).encode())
+        with path.open("rb") as file:
+            digest.update(file.read(_DIGEST_BYTES))
+            file.seek(max(0, size - _DIGEST_BYTES))
+            digest.update(file.read(_DIGEST_BYTES))
+    except OSError as error:
+        raise MissingInputError(f"{path}: cannot be read ({error.strerror}); check the path and its rights") from error
     return digest.hexdigest()
 
 
