@@ -28,7 +28,7 @@ import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.errors import BaseZarrError
 
-from extract.errors import StoreError, StoreMismatchError
+from extract.errors import GkcmnError, StoreError, StoreMismatchError
 from extract.records import EncodedQuery, VideoFeatures, VideoRecord
 
 SCHEMA_VERSION = 1
@@ -155,6 +155,8 @@ class FeatureStore:
         try:
             yield from self._write(record, channels, clip_frames)
         except OSError as error:
+            if isinstance(error, GkcmnError):
+                raise  # the reader's own, on its way through
             raise StoreError(
                 f"{self.place}: {record.key!r} cannot be written ({error.strerror or error}); "
                 "free the disk or allow writing, and run the same command again"

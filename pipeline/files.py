@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from extract.errors import GkcmnError
 from pipeline.errors import OutputError
 
 
@@ -23,7 +24,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield partial
         os.replace(partial, path)
     except OSError as error:
-        if isinstance(error, OutputError):
+        if isinstance(error, GkcmnError):
             raise
         raise OutputError(f"{path}: cannot be written ({error.strerror or error}); name another place") from error
     finally:

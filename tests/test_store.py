@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from extract.clips import plan_clips
-from extract.errors import StoreError, StoreMismatchError
+from extract.errors import DecodeTimeoutError, StoreError, StoreMismatchError
 from extract.records import EncodedQuery, VideoRecord
 from extract.store import CLIPS_PER_SHARD, FeatureStore
 
@@ -72,6 +72,18 @@ def test_too_few_or_too_many_clips_are_no_video(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="more than the announced 3"):
         write(store, "a", maps(5), clips=3)
     assert store.record("a") is None
+
+
+def test_a_reader_s_error_stays_what_it_is(tmp_path: Path) -> None:
+    store = FeatureStore.open_for(tmp_path / "s.zarr", SETTINGS)
+    ranges = plan_clips(400, length=8, stride=4)
+    with pytest.raises(DecodeTimeoutError), store.write(record("a"), channels=4, clip_frames=ranges):
+        raise DecodeTimeoutError("a.mp4: silent; mend it")
+    with (
+        pytest.raises(StoreError, match="cannot be written.*No space"),
+        store.write(record("a"), channels=4, clip_frames=ranges),
+    ):
+        raise OSError(28, "No space left on device")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e5])
