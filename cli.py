@@ -58,7 +58,7 @@ class _Cli(click.Group):
                 raise
             raise click.ClickException(" ".join(str(error).split())) from error
         except KeyboardInterrupt:
-            click.echo("Interrupted. The same command goes on from here.", err=True)
+            click.echo("Interrupted. What was finished is kept; the same command goes on or begins again.", err=True)
             ctx.exit(130)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def cache_folder(*parts: str) -> Path:
-    """A folder below $XDG_CACHE_HOME/gkcmn-pipe (~/.cache/gkcmn-pipe), made if it can be."""
+    """A folder below $XDG_CACHE_HOME/gkcmn-pipe (~/.cache/gkcmn-pipe); not made here."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return base.joinpath("gkcmn-pipe", *parts)
 

@@ -52,10 +52,15 @@ def _expand(text: str) -> Iterator[tuple[Path, Path]]:
             raise MissingInputError(f"{path}: no video in this folder; known are {' '.join(sorted(VIDEO_SUFFIXES))}")
         yield from ((video, path) for video in videos)
     elif path.is_file() and path.suffix.lower() == ".txt":
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        try:
+            lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise MissingInputError(f"{path}: not a list of paths ({error}); write one path a line") from error
         if not lines:
             raise MissingInputError(f"{path}: names no video; write one path a line")
         for line in lines:
+            if line.lower().endswith(".txt"):
+                raise MissingInputError(f"{path}: names another list, {line!r}; name videos and folders")
             # Paths in a list are relative to the list, so that it can be moved with the videos.
             yield from _expand(str(path.parent / line))
     elif path.is_file():

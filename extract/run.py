@@ -156,8 +156,8 @@ def shared_backbone(name: str, weights: Path | None, device: str) -> Backbone:
 
 
 def _outcome(video: VideoInput, place: str, config: ExtractConfig, device: str, on_clips: OnClips) -> VideoOutcome:
-    backbone = shared_backbone(config.backbone, config.weights, device)
     try:
+        backbone = shared_backbone(config.backbone, config.weights, device)
         store = FeatureStore.open_for(place, store_settings(config, backbone))
         clips = extract_video(video, store, backbone, config, on_clips)
     except GkcmnError as error:
@@ -190,7 +190,7 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Client]:
     if scheduler is not None:
         try:
             client = Client(scheduler, timeout="10s")
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise GkcmnError(f"{scheduler}: no dask scheduler answers ({error}); check the address") from error
         with client:
             yield client

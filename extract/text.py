@@ -114,12 +114,13 @@ def load_vectors(vectors: str) -> Vectors:
     # after the file's content cannot be stale.
     try:
         return Vectors(str(path), cache=str(cache_folder("vectors", file_sha256(path)[:16])))
-    except (ValueError, TypeError, RuntimeError, UnicodeError) as error:
+    except (ValueError, TypeError, RuntimeError, OSError) as error:
         raise WeightsError(f"{path}: not a GloVe text file ({error}); each line is a word and its numbers") from error
 
 
 def _downloaded(vectors: str, name: str, dim: str) -> Vectors:
     folder = cache_folder("vectors")
+    folder.mkdir(parents=True, exist_ok=True)
     url = GloVe.url[name]
     text, archive = folder / f"{vectors}.txt", folder / url.rpartition("/")[2]
     if not text.exists() and not archive.exists():

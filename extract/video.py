@@ -233,8 +233,9 @@ def _misread(path: str, stamps: np.ndarray) -> str | None:
         stamps: float (frame, 2), start and end of each frame in seconds.
     """
     with Path(path).open("rb") as file:
-        head = file.read(189)
-    if head[:1] == b"\x47" and head[188:189] == b"\x47":
+        head = file.read(197)
+    # Packets of 188 bytes, or of 192 where each has a time code before it (m2ts).
+    if any(head[at : at + 1] == b"\x47" == head[at + size : at + size + 1] for at, size in ((0, 188), (4, 192))):
         return "an MPEG transport stream"
     starts = stamps[:, 0]
     if starts[0] < -1e-3:

@@ -58,12 +58,17 @@ class ModelConfig:
     """Table 3: w/o SC, PC, MN, TA and SK."""
 
     def __post_init__(self) -> None:
-        for name in ("feature_channels", "word_dim", "max_steps", "visual_width", "attention_layers"):
+        for name in (
+            "feature_channels", "word_dim", "max_steps", "visual_width", "attention_layers", "attention_heads",
+        ):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.heatmap_size < 7:
             raise ValueError(f"heatmap_size must be at least 7, got {self.heatmap_size}")
-        if self.sigma <= 0:
+        for name in ("fused_width", "sentence_width"):
+            if getattr(self, name) < 4:
+                raise ValueError(f"{name} must be at least 4, got {getattr(self, name)}")
+        if not 0 < self.sigma < float("inf"):
             raise ValueError(f"sigma must be positive, got {self.sigma}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must lie in [0, 1), got {self.dropout}")

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor
 
 from model.gkcmn import Gkcmn
 from pipeline.config import Config, build_config, config_values
@@ -82,13 +82,21 @@ def load_settings(run: Path) -> RunSettings:
     return RunSettings(config=config, features=content["features"])
 
 
-def save_progress(run: Path, model: nn.Module, progress: Progress) -> None:
+def save_progress(run: Path, progress: Progress) -> None:
     """Write training.pt, then model.safetensors: each replaces its predecessor whole. Raises OutputError."""
     with replacing(run / TRAINING) as partial:
         torch.save({"epochs": progress.epochs, "state": dict(progress.state)}, partial)
+    save_weights(run, progress)
+
+
+def save_weights(run: Path, progress: Progress) -> None:
+    """Write model.safetensors from `progress.state["model"]`, unless it is of that epoch already."""
+    if _weights_epoch(run) == progress.epochs:
+        return
+    weights: Mapping[str, Tensor] = progress.state["model"]
     with replacing(run / WEIGHTS) as partial:
         save_file(
-            {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()},
+            {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()},
             partial,
             metadata={"format": str(FORMAT), "epochs": str(progress.epochs)},
         )
@@ -122,10 +130,13 @@ def load_model(run: Path) -> tuple[Gkcmn, RunSettings]:
     return model.eval(), settings
 
 
-def trained_epochs(run: Path) -> int:
-    """Epochs behind the weights of a run."""
-    with safe_open(run / WEIGHTS, framework="pt") as file:
-        return int((file.metadata() or {}).get("epochs", 0))
+def _weights_epoch(run: Path) -> int:
+    """Epochs behind model.safetensors; 0 if it is not there or not whole."""
+    try:
+        with safe_open(run / WEIGHTS, framework="pt") as file:
+            return int((file.metadata() or {}).get("epochs", 0))
+    except (OSError, SafetensorError):
+        return 0
 
 
 def _first_line(error: Exception) -> str:

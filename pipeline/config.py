@@ -62,7 +62,7 @@ class TrainConfig:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("learning_rate", "clip_norm"):
-            if getattr(self, name) <= 0:
+            if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         for name in ("warmup_steps", "loader_workers", "cache_mb"):
             if getattr(self, name) < 0:
@@ -184,11 +184,13 @@ def _updated(config: Any, values: Mapping[str, Any], *, where: str, prefix: str 
 
 
 def _typed(hint: Any, value: object, *, where: str, key: str) -> object:  # noqa: ANN401
-    if isinstance(value, str) and hint not in (str, Path) and value[:1] == "[":
-        value = json.loads(value)
     try:
+        if isinstance(value, str) and hint not in (str, Path) and value[:1] == "[":
+            value = json.loads(value)
         typed: object = TypeAdapter(hint).validate_python(value)
     except ValidationError as error:
         reason = error.errors()[0]["msg"]
-        raise ConfigError(f"{where}: {key} = {value!r}: {reason[0].lower()}{reason[1:]}") from error
+        raise ConfigError(f"{where}: {key} = {value!r}: {reason[0].lower()}{reason[1:]}; mend it") from error
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{where}: {key} = {value!r}: not a list ({error}); write [1, 2]") from error
     return typed

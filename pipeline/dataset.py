@@ -159,6 +159,17 @@ class GroundingDataset(Dataset[Example]):
         for sample in self.samples:
             record = records[sample.video]
             assert record is not None
+            if sample.segment is not None and sample.segment[1] > record.frame_count:
+                raise AnnotationError(
+                    f"sample {sample.id!r}: its segment ends at frame {sample.segment[1]}, {sample.video!r} has "
+                    f"{record.frame_count}; mend the index"
+                )
+            inside = sample.boxes[:, :2] < (record.width, record.height)
+            if not (np.isnan(sample.boxes[:, 0]) | (inside.all(axis=1) & (sample.boxes[:, 2:] > 0).all(axis=1))).all():
+                raise AnnotationError(
+                    f"sample {sample.id!r}: a box lies outside the {record.width}x{record.height} picture; "
+                    "boxes are in pixels of the source"
+                )
             if sample.span[1] > record.frame_count:
                 raise AnnotationError(
                     f"sample {sample.id!r}: its span ends at frame {sample.span[1]}, {sample.video!r} has "

@@ -123,12 +123,13 @@ def _features(
     digest = source_digest(video)
     with _store(settings, place, device) as (store, backbone):
         check_features(settings, store, run)
-        for key in _possible_keys(video):
+        spare_key = f"{video.stem}-{digest[:8]}{video.suffix}"
+        for key in (*_possible_keys(video), spare_key):
             record = store.record(key)
             if record is not None and record.source_digest == digest:
                 return store.read(key), False
         taken = store.record(video.name) is not None
-        key = f"{video.stem}-{digest[:8]}{video.suffix}" if taken else video.name
+        key = spare_key if taken else video.name
         config = replace(settings.config.extract, decode_timeout_s=decode_timeout_s)
         backbone = backbone or load_backbone(config.backbone, weights=config.weights, device=device)
         extract_video(VideoInput(path=video, key=key), store, backbone, config, on_clips)

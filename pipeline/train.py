@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DataLoaderConfiguration
 from torch.utils.data import DataLoader
 
 from extract.store import FeatureStore
@@ -23,6 +24,7 @@ from pipeline.checkpoint import (
     load_settings,
     save_progress,
     save_settings,
+    save_weights,
 )
 from pipeline.config import Config, config_values
 from pipeline.dataset import Batch, GroundingDataset, collate
@@ -64,7 +66,11 @@ def train(
     """
     samples = read_index(index, split="train")
     store = FeatureStore.open(store_place)
-    queries = ensure_queries((sample.query for sample in samples), store_place, config.extract).queries
+    device = resolve_device(config.device)
+    # A batch is split over the processes, so that their number does not change what is learnt.
+    accelerator = Accelerator(cpu=device == "cpu", dataloader_config=DataLoaderConfiguration(split_batches=True))
+    with accelerator.main_process_first():
+        queries = ensure_queries((sample.query for sample in samples), store_place, config.extract).queries
     config = replace(
         config,
         model=replace(
@@ -76,8 +82,13 @@ def train(
     dataset = GroundingDataset(
         samples, store, queries, max_steps=config.model.max_steps, cache_mb=config.train.cache_mb
     )
-    accelerator = Accelerator(cpu=resolve_device(config.device) == "cpu")
-    progress = _resume(run, RunSettings(config=config, features=store.settings))
+    settings = RunSettings(config=config, features=store.settings)
+    progress = _resume(run, settings)
+    if accelerator.is_main_process:
+        save_settings(run, settings)
+        _cut_log(run, progress.epochs if progress is not None else 0)
+        if progress is not None:
+            save_weights(run, progress)  # the last run may have ended between its two files
 
     torch.manual_seed(config.train.seed)
     model = Gkcmn(config.model)
@@ -97,9 +108,9 @@ def train(
         generator=order,
         collate_fn=collate,
         num_workers=config.train.loader_workers,
+        persistent_workers=config.train.loader_workers > 0,
     )
     done = progress.epochs if progress is not None else 0
-    _cut_log(run, done)
     net, optimiser, loader = accelerator.prepare(model, optimiser, loader)
     for epoch in range(done + 1, config.train.epochs + 1):
         # One seed an epoch, not one stream: a resumed run then draws what an unbroken one would.
@@ -107,14 +118,15 @@ def train(
         order.manual_seed(config.train.seed * 1_000_003 + epoch)
         report = _epoch(epoch, net, optimiser, warmup, loader, accelerator, config, on_batch)
         if accelerator.is_main_process:
+            # The log goes first: a line too many is cut when the run goes on, a missing one could not be made.
+            with (run / LOG).open("a", encoding="utf-8") as log:
+                log.write(json.dumps(asdict(report)) + "\n")
             state = {
                 "model": model.state_dict(),
                 "optimiser": optimiser.state_dict(),
                 "warmup": warmup.state_dict(),
             }
-            save_progress(run, model, Progress(epochs=epoch, state=state))
-            with (run / LOG).open("a", encoding="utf-8") as log:
-                log.write(json.dumps(asdict(report)) + "\n")
+            save_progress(run, Progress(epochs=epoch, state=state))
         accelerator.wait_for_everyone()
         yield report
 
@@ -163,7 +175,7 @@ def _values(losses: Losses) -> torch.Tensor:
 
 
 def _resume(run: Path, settings: RunSettings) -> Progress | None:
-    """Begin a run's folder, or check that the one there was begun with the same settings.
+    """Return how far the run in that folder has come, if it was begun with the same settings.
 
     `train.epochs` may grow and the device may change; nothing else may.
     """
@@ -183,7 +195,6 @@ def _resume(run: Path, settings: RunSettings) -> Progress | None:
             raise CheckpointError(
                 f"{run}: holds a run with other settings ({', '.join(differing)}); use those again, or another --out"
             )
-    save_settings(run, settings)
     return progress
 
 
