@@ -37,7 +37,7 @@ class Gkcmn(nn.Module):
         sentence = self.sentence(inputs.words, inputs.word_mask)
         mixed = self.mixed(self.interaction(video, sentence), inputs.step_mask)
         heatmap_logits, distances = self.spatial(mixed, located)
-        score_logits, offsets = self.temporal(mixed, inputs.step_mask)
+        score_logits, offsets = self.temporal(mixed, sentence, inputs.step_mask)
         return ModelOutput(
             heatmap_logits=heatmap_logits, distances=distances, score_logits=score_logits, offsets=offsets
         )

@@ -1,6 +1,6 @@
 """The temporal location head (paper, section 2.4): when.
 
-Letters: B samples, F channels (D'), T steps, K candidate widths.
+Letters: B samples, F channels (D'), D sentence width, T steps, K candidate widths.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ KERNELS = (1, 3, 5)
 
 
 class TemporalHead(nn.Module):
-    """M_mix (B, F, T, 7, 7) -> score logits (B, T, K) and offsets (B, T, K, 2) in steps."""
+    """M_mix (B, F, T, 7, 7) and the sentence (B, D) -> score logits (B, T, K) and offsets (B, T, K, 2) in steps."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         width, widths = config.fused_width, len(config.candidate_widths)
         self.scales = nn.ModuleList(VolumeConv(width, width // 4, kernel) for kernel in KERNELS)
         self.merge = VolumeConv(len(KERNELS) * (width // 4), width)
+        self.query = nn.Sequential(nn.LayerNorm(config.sentence_width), nn.Linear(config.sentence_width, width))
         self.attention = (
             None
             if config.ablation == "no_temporal_attention"
@@ -34,11 +35,12 @@ class TemporalHead(nn.Module):
         self.score = MaskedConv1d(width, widths)
         self.offset = MaskedConv1d(width, 2 * widths)
 
-    def forward(self, mixed: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, mixed: Tensor, sentence: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         volume = torch.cat([scale(mixed, mask) for scale in self.scales], dim=1)
         pooled = self.merge(volume, mask).mean(dim=(-2, -1)).transpose(1, 2)
         # What changes is a small part of the mean over a picture: brought to scale, it is learnt far sooner.
-        sequence = standardise_over_time(pooled, mask)
+        # What does not change is gone with that, and so is the sentence's mark on it: it is added anew.
+        sequence = standardise_over_time(pooled, mask) + self.query(sentence)[:, None]
         if self.attention is not None:
             sequence = self.attention(sequence, mask)
         scores = self.score(self.score_gru(sequence, mask)[0], mask)
