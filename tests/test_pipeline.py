@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from extract.clips import plan_clips
@@ -99,7 +99,6 @@ def test_an_index_that_cannot_be_used(tmp_path: Path) -> None:
 # Targets and decoding
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_a_true_target_decodes_to_its_tube(data: st.DataObject) -> None:
     frames = data.draw(st.integers(40, 400))
@@ -178,7 +177,6 @@ def test_perfect_and_disjoint() -> None:
     assert score_sample(tube((10, 20), np.nan_to_num(truth.boxes)), truth).viou == pytest.approx(1)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 50), st.integers(1, 50), st.integers(0, 50), st.integers(1, 50), st.integers(0, 9))
 def test_viou_agrees_with_the_definition(a: int, n: int, c: int, m: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
