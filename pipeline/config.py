@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -49,6 +49,8 @@ class TrainConfig:
     """Of Adam (paper: 0.003)."""
     warmup_steps: int = 100
     """Optimiser steps over which the learning rate rises; without them it does not hold."""
+    decay: Literal["none", "cosine"] = "none"
+    """What becomes of the learning rate after the warm-up: it stays (paper), or falls to 0 at the last epoch."""
     clip_norm: float = 1.0
     """Largest norm of the gradient."""
     seed: int = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from pipeline.checkpoint import (
     save_settings,
     save_weights,
 )
-from pipeline.config import Config, config_values
+from pipeline.config import Config, TrainConfig, config_values
 from pipeline.dataset import Batch, GroundingDataset, collate
 from pipeline.device import resolve_device
 from pipeline.errors import CheckpointError
@@ -93,13 +94,14 @@ def train(
     torch.manual_seed(config.train.seed)
     model = Gkcmn(config.model)
     optimiser = torch.optim.Adam(model.parameters(), lr=config.train.learning_rate)
-    warmup = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: min(1.0, (step + 1) / max(1, config.train.warmup_steps))
+    steps = config.train.epochs * -(-len(dataset) // config.train.batch_size)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda step: learning_rate_factor(step, steps, config.train)
     )
     if progress is not None:
         model.load_state_dict(progress.state["model"])
         optimiser.load_state_dict(progress.state["optimiser"])
-        warmup.load_state_dict(progress.state["warmup"])
+        schedule.load_state_dict(progress.state["schedule"])
     order = torch.Generator()
     loader = DataLoader(
         dataset,
@@ -116,7 +118,7 @@ def train(
         # One seed an epoch, not one stream: a resumed run then draws what an unbroken one would.
         torch.manual_seed(config.train.seed * 1_000_003 + epoch)
         order.manual_seed(config.train.seed * 1_000_003 + epoch)
-        report = _epoch(epoch, net, optimiser, warmup, loader, accelerator, config, on_batch)
+        report = _epoch(epoch, net, optimiser, schedule, loader, accelerator, config, on_batch)
         if accelerator.is_main_process:
             # The log goes first: a line too many is cut when the run goes on, a missing one could not be made.
             with (run / LOG).open("a", encoding="utf-8") as log:
@@ -124,18 +126,24 @@ def train(
             state = {
                 "model": model.state_dict(),
                 "optimiser": optimiser.state_dict(),
-                "warmup": warmup.state_dict(),
+                "schedule": schedule.state_dict(),
             }
             save_progress(run, Progress(epochs=epoch, state=state))
         accelerator.wait_for_everyone()
         yield report
 
 
+def learning_rate_factor(step: int, steps: int, config: TrainConfig) -> float:
+    """Share of the learning rate at a step (from 0) of all steps: a linear warm-up, then constant or a cosine."""
+    warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
+    return warm * (0.5 * (1 + math.cos(math.pi * min(1.0, step / steps))) if config.decay == "cosine" else 1.0)
+
+
 def _epoch(
     epoch: int,
     net: torch.nn.Module,
     optimiser: torch.optim.Optimizer,
-    warmup: torch.optim.lr_scheduler.LambdaLR,
+    schedule: torch.optim.lr_scheduler.LambdaLR,
     loader: DataLoader[Batch],
     accelerator: Accelerator,
     config: Config,
@@ -152,7 +160,7 @@ def _epoch(
         accelerator.backward(losses.total)
         accelerator.clip_grad_norm_(net.parameters(), config.train.clip_norm)
         optimiser.step()
-        warmup.step()
+        schedule.step()
         total += _values(losses) * len(batch.examples)
         count += len(batch.examples)
         on_batch(epoch, number, len(loader), float(losses.total.detach()))
@@ -165,7 +173,7 @@ def _epoch(
         confidence=confidence,
         boundary=boundary,
         total=loss,
-        learning_rate=float(warmup.get_last_lr()[0]),
+        learning_rate=float(schedule.get_last_lr()[0]),
     )
 
 
@@ -182,12 +190,14 @@ def _resume(run: Path, settings: RunSettings) -> Progress | None:
     progress = load_progress(run)
     if progress is not None:
         before = load_settings(run)
+        free = {"train.loader_workers", "train.cache_mb"}
+        if settings.config.train.decay == "none":
+            free.add("train.epochs")  # a decay is laid over all epochs, and cannot be stretched
         differing = sorted(
             f"{section}.{key}"
             for section in ("model", "extract", "train")
             for key, value in config_values(settings.config)[section].items()
-            if config_values(before.config)[section][key] != value
-            and f"{section}.{key}" not in ("train.epochs", "train.loader_workers", "train.cache_mb")
+            if config_values(before.config)[section][key] != value and f"{section}.{key}" not in free
         )
         if dict(before.features) != dict(settings.features):
             differing.append("the store's settings")
