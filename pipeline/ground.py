@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import torch
-
 from extract.errors import MissingInputError
 from extract.i3d import Backbone, load_backbone
 from extract.inputs import VideoInput
@@ -21,9 +19,8 @@ from extract.text import QueryEncoder
 from extract.video import source_digest
 from pipeline.checkpoint import RunSettings, load_model
 from pipeline.dataset import collate, make_example
-from pipeline.decode import decode_tubes
 from pipeline.device import resolve_device
-from pipeline.evaluate import check_features
+from pipeline.evaluate import check_features, predict
 from pipeline.files import write_text
 from pipeline.types import Tube
 
@@ -80,10 +77,7 @@ def ground(
     encoded = QueryEncoder(trained.vectors, max_words=trained.max_words)(query)
     features, extracted = _features(video, settings, run, store_place, device, decode_timeout_s, on_clips)
     batch = collate([make_example(features, encoded, max_steps=settings.config.model.max_steps)])
-    model = model.to(device)
-    with torch.inference_mode():
-        output = model(batch.inputs.to(torch.device(device)))
-    (tube,) = decode_tubes(output, batch, model.config)
+    ((_, (tube,)),) = predict(model, [batch], device)
     return Grounding(video=video, query=encoded, text=query, record=features.record, tube=tube, extracted=extracted)
 
 

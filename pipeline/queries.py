@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from extract.config import ExtractConfig
@@ -28,8 +28,6 @@ def ensure_queries(
     wanted: Iterable[str],
     place: str,
     config: ExtractConfig,
-    *,
-    on_query: Callable[[], None] = lambda: None,
 ) -> QueryReport:
     """Have the store at `place` hold all of `wanted`, and return them.
 
@@ -50,7 +48,6 @@ def ensure_queries(
         encoder = QueryEncoder(config.vectors, max_words=config.max_words)
         for query in missing:
             new[query] = encoder(query)
-            on_query()
         FeatureStore.open(place, writable=True).add_queries(config.vectors, new)
     queries = {query: new.get(query) or held[query] for query in wanted}
     return QueryReport(
