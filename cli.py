@@ -5,6 +5,8 @@ Only click is imported here; what a command needs is imported inside it, so that
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -62,6 +64,13 @@ class _Cli(click.Group):
             ctx.exit(130)
 
 
+class _Warnings(logging.Handler):
+    """Prints log records as the commands print their own warnings."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _warn(record.getMessage())
+
+
 @click.group(cls=_Cli, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="gkcmn-pipe")
 def main() -> None:
@@ -75,6 +84,9 @@ def main() -> None:
       gkcmn-pipe evaluate
       gkcmn-pipe ground data/videos/0000.mp4 "the man in red" --overlay found.mp4
     """
+    # Warnings of our own packages alone: the libraries' would bury them.
+    for name in ("extract", "pipeline"):
+        logging.getLogger(name).handlers = [_Warnings()]
 
 
 @main.command(epilog=_example("gkcmn-pipe features clips/ more/*.mp4 --store data/features.zarr"))
@@ -148,10 +160,6 @@ def text(index: Path | None, store: str | None, config_file: Path | None, assign
 
     samples = read_index(config.paths.index)
     report = ensure_queries((sample.query for sample in samples), config.paths.store, config.extract)
-    if report.unknown:
-        _warn(f"no vector for {', '.join(report.unknown)}; each gets the mean of all vectors")
-    if report.shortened:
-        _warn(f"{report.shortened} queries have over {config.extract.max_words} words; the rest is dropped")
     click.echo(f"{len(report.queries)} queries, {report.added} new -> {config.paths.store}")
 
 
@@ -177,7 +185,7 @@ def train(
 
     paths = config.paths
     with _progress() as progress:
-        task = progress.add_task("epoch", total=None)
+        task = progress.add_task("epoch", total=None, rate="")
 
         def on_batch(epoch: int, done: int, total: int, loss: float) -> None:
             name = f"epoch {epoch}/{config.train.epochs}  loss {loss:.3f}"
@@ -187,17 +195,15 @@ def train(
         report = None
         for report in run_training(paths.index, paths.store, paths.run, config, on_batch=on_batch):
             if report.epoch in (1, config.train.epochs) or report.epoch % max(1, config.train.epochs // 10) == 0:
-                progress.console.print(
+                _say(
                     f"epoch {report.epoch:4d}  loss {report.total:.4f}  (location {report.location:.4f}  "
                     f"size {report.size:.4f}  confidence {report.confidence:.4f}  "
-                    f"boundary {report.boundary:.4f})",
-                    highlight=False,
-                    soft_wrap=True,
+                    f"boundary {report.boundary:.4f})"
                 )
     if report is None:
-        click.echo(f"{paths.run} has its {config.train.epochs} epochs already; --epochs gives it more")
+        _say(f"{paths.run} has its {config.train.epochs} epochs already; --epochs gives it more")
     else:
-        click.echo(f"{report.epoch} epochs -> {paths.run}")
+        _say(f"{report.epoch} epochs -> {paths.run}")
 
 
 @main.command(epilog=_example("gkcmn-pipe evaluate runs/first data/index.jsonl --store data/features.zarr"))
@@ -220,7 +226,7 @@ def evaluate(
     from pipeline.evaluate import evaluate as run_evaluation
 
     with _progress() as progress:
-        task = progress.add_task("evaluate", total=None)
+        task = progress.add_task("evaluate", total=None, rate="")
         evaluation = run_evaluation(
             paths.run, paths.index, paths.store, device=config.device, out=out, split=split,
             on_batch=lambda done, total: progress.update(task, completed=done, total=total),
@@ -254,15 +260,19 @@ def ground(
     Features are taken from the store, and added to it, if --store names one or the default one is there.
     """
     config = _config(config_file, assignments, {"paths.store": store, "paths.run": checkpoint, "device": device})
-    from extract.store import FeatureStore
+    from extract.files import check_writable
     from pipeline.ground import ground as run_grounding
     from pipeline.ground import write_json
+    from pipeline.overlay import check_overlay, write_overlay
 
-    place = config.paths.store if store or FeatureStore.exists(config.paths.store) else None
+    if json_file is not None:
+        check_writable(json_file)
+    if overlay is not None:
+        check_overlay(video, overlay)
     with _clip_progress(1) as (on_clips, _):
         found = run_grounding(
             video, query, config.paths.run,
-            device=config.device, store_place=place,
+            device=config.device, store_place=store, spare_place=config.paths.store,
             decode_timeout_s=config.extract.decode_timeout_s, on_clips=on_clips,
         )  # fmt: skip
     if found.query.unknown:
@@ -274,10 +284,8 @@ def ground(
         write_json(found, json_file)
         click.echo(f"tube -> {json_file}")
     if overlay is not None:
-        from pipeline.overlay import write_overlay
-
         with _progress() as progress:
-            task = progress.add_task("draw", total=None)
+            task = progress.add_task("draw", total=None, rate="")
             write_overlay(
                 video, found.tube, query, overlay, timeout_s=config.extract.decode_timeout_s,
                 on_frame=lambda done, total: progress.update(task, completed=done, total=total),
@@ -298,7 +306,7 @@ def synth(out: Path, videos: int, seed: int, workers: int) -> None:
     from pipeline.synth.run import draw_videos
 
     with _progress() as progress:
-        task = progress.add_task("draw", total=videos)
+        task = progress.add_task("draw", total=videos, rate="")
         index = draw_videos(out, videos=videos, seed=seed, workers=workers, on_video=lambda _: progress.advance(task))
     click.echo(f"{videos} videos -> {out / 'videos'}, their samples -> {index}")
 
@@ -326,6 +334,12 @@ def _given(flags: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in flags.items() if value is not None}
 
 
+def _say(text: str) -> None:
+    """Print a line of a command that torchrun may have started several times."""
+    if _is_first_process():
+        click.echo(text)
+
+
 def _warn(message: str) -> None:
     click.echo(f"Warning: {message}", err=True)
 
@@ -339,14 +353,14 @@ def _progress() -> Iterator[Progress]:
     with Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
         TextColumn("{task.fields[rate]}"), console=Console(stderr=True), transient=True,
+        redirect_stdout=sys.stdout.isatty(), disable=not _is_first_process(),
     ) as progress:  # fmt: skip
-        add = progress.add_task
-
-        def add_task(*args: Any, **values: Any) -> Any:  # noqa: ANN401
-            return add(*args, rate="", **values)
-
-        progress.add_task = add_task  # type: ignore[method-assign]
         yield progress
+
+
+def _is_first_process() -> bool:
+    """Whether this is the process that speaks; torchrun starts several."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager
@@ -355,14 +369,14 @@ def _clip_progress(videos: int) -> Iterator[tuple[OnClips, Callable[[], None]]]:
     import time
 
     with _progress() as progress:
-        whole = progress.add_task("videos", total=videos, visible=videos > 1)
+        whole = progress.add_task("videos", total=videos, visible=videos > 1, rate="")
         tasks: dict[str, Any] = {}
         begun = time.monotonic()
         counts: dict[str, int] = {}
 
         def on_clips(key: str, done: int, total: int) -> None:
             if key not in tasks:
-                tasks[key] = progress.add_task(key, total=total)
+                tasks[key] = progress.add_task(key, total=total, rate="")
             counts[key] = done
             rate = sum(counts.values()) / max(1e-9, time.monotonic() - begun)
             progress.update(tasks[key], completed=done, rate=f"{rate:.1f} clips/s", visible=done < total)

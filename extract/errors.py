@@ -35,3 +35,11 @@ class StoreError(GkcmnError, ValueError):
 
 class StoreMismatchError(StoreError):
     """A feature store was made with other settings than those asked for."""
+
+
+class OutputError(GkcmnError, OSError):
+    """A result that cannot be written where it was asked for."""
+
+
+class DeviceError(GkcmnError, ValueError):
+    """A device that is not on this machine."""

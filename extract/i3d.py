@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from extract.errors import DeviceError, WeightsError
 from extract.i3d_net import CHANNELS, InceptionI3d
 from extract.weights import load_i3d_r50, load_inception
 
@@ -91,12 +92,12 @@ def load_backbone(name: str, *, weights: Path | None, device: str) -> Backbone:
         device: as torch names it: "cpu", "cuda", "cuda:1".
 
     Raises:
-        ValueError: there is no such backbone, or no such device here.
+        DeviceError: there is no such device here.
         MissingInputError: the weights are not there.
-        WeightsError: the weights cannot be had, are damaged, or belong to another network.
+        WeightsError: there is no such backbone; or the weights cannot be had, are damaged, or are another network's.
     """
     if name not in _LOADERS:
-        raise ValueError(f"backbone {name!r}: unknown; take one of {', '.join(_LOADERS)}")
+        raise WeightsError(f"backbone {name!r}: unknown; take one of {', '.join(_LOADERS)}")
     return _LOADERS[name](weights, _device(device))
 
 
@@ -105,7 +106,7 @@ def _device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # the latter from a torch that was built without CUDA
-        raise ValueError(f"device {name!r}: not usable here; take cpu, or see torch.cuda.is_available()") from error
+        raise DeviceError(f"device {name!r}: not usable here; take cpu, or see torch.cuda.is_available()") from error
     return device
 
 

@@ -8,7 +8,21 @@ import numpy as np
 
 
 @dataclass(frozen=True, kw_only=True)
-class VideoRecord:
+class VideoInfo:
+    """What a container says of its video, after rotation is applied."""
+
+    width: int
+    height: int
+    fps: float
+    """Average rate in frames a second; where the rate varies, `VideoFeatures.frame_times` has each frame's time."""
+    frame_count: int
+    duration_s: float
+    decoder: str
+    """Name and version, as "decord2 3.4.0"."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoRecord(VideoInfo):
     """What a store says of one video."""
 
     key: str
@@ -16,12 +30,6 @@ class VideoRecord:
     """Absolute path from which it was extracted."""
     source_digest: str
     """`extract.video.source_digest` of that file."""
-    width: int
-    height: int
-    fps: float
-    frame_count: int
-    duration_s: float
-    decoder: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +41,8 @@ class VideoFeatures:
     """float16 (clip, channel, y, x)."""
     clip_frames: np.ndarray
     """int32 (clip, 2), half-open ranges of source frames."""
+    frame_times: np.ndarray
+    """float64 (frame + 1,): seconds at which each frame begins, and at which the last one ends."""
 
 
 @dataclass(frozen=True, kw_only=True)

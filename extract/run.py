@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from extract.store import FeatureStore
 from extract.video import open_video, source_digest
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, KilledWorker
 
 OnClips = Callable[[str, int, int], None]
 """Called with a video's key, its clips done so far and its clips in all."""
@@ -77,15 +77,21 @@ def extract_videos(
             yield _outcome(video, place, config, device, on_clips)
         return
     with _client(workers, scheduler) as client:
-        from distributed import as_completed
+        from distributed import KilledWorker, as_completed
 
         client.subscribe_topic(_TOPIC, lambda event: on_clips(*event[1]))
         # Largest first, so that no worker is left with a long video when the others are done.
         ordered = sorted(videos, key=lambda video: -video.path.stat().st_size)
         threads = max(1, (os.cpu_count() or 1) // workers) if scheduler is None else None
-        futures = [client.submit(_on_worker, video, place, config, device, threads, pure=False) for video in ordered]
-        for _, outcome in as_completed(futures, with_results=True):
-            yield outcome
+        tasks = {
+            client.submit(_on_worker, video, place, config, device, threads, pure=False): video for video in ordered
+        }
+        for task in as_completed(tasks):
+            error = task.exception()
+            if isinstance(error, KilledWorker):
+                yield VideoOutcome(key=tasks[task].key, clips=0, error=_killed(tasks[task], error))
+            else:
+                yield task.result()
 
 
 def pending(videos: Sequence[VideoInput], store: FeatureStore) -> list[VideoInput]:
@@ -120,27 +126,19 @@ def extract_video(
 ) -> int:
     """Extract one video into the store, and return its number of clips.
 
-    Memory does not grow with the video's length. Raises MediaError or StoreError; the store then holds no
-    features of this video.
+    Memory does not grow with the video's length. Raises MediaError or StoreError; the store then holds what it
+    held before.
     """
     digest = source_digest(video.path)
     with open_video(video.path, timeout_s=config.decode_timeout_s, size=config.picture_size) as stream:
         info = stream.info
         clip_frames = plan_clips(info.frame_count, length=config.clip_length, stride=config.clip_stride)
-        record = VideoRecord(
-            key=video.key,
-            source=str(video.path.resolve()),
-            source_digest=digest,
-            width=info.width,
-            height=info.height,
-            fps=info.fps,
-            frame_count=info.frame_count,
-            duration_s=info.duration_s,
-            decoder=info.decoder,
-        )
+        record = VideoRecord(key=video.key, source=str(video.path.resolve()), source_digest=digest, **asdict(info))
         clips = iter_clips(stream.frames, length=config.clip_length, stride=config.clip_stride)
         on_clips(video.key, 0, len(clip_frames))
-        with store.write(record, channels=backbone.channels, clip_frames=clip_frames) as writer:
+        with store.write(
+            record, channels=backbone.channels, clip_frames=clip_frames, frame_times=stream.frame_times
+        ) as writer:
             done = 0
             for batch in batched(clips, config.batch_clips):
                 writer.append(backbone(batch))
@@ -179,6 +177,13 @@ def _on_worker(video: VideoInput, place: str, config: ExtractConfig, device: str
         config,
         device,
         lambda key, done, total: worker.log_event(_TOPIC, (key, done, total)),
+    )
+
+
+def _killed(video: VideoInput, error: KilledWorker) -> str:
+    return (
+        f"{video.path}: {error.allowed_failures + 1} workers died while they extracted it, perhaps for want of "
+        "memory; see the workers' logs, and try it alone"
     )
 
 

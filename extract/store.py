@@ -1,37 +1,39 @@
-"""The feature store: one Zarr v3 hierarchy that holds what extraction made. The one place that knows zarr.
+"""The feature store: one Zarr v3 hierarchy that holds what extraction made.
 
     /                      attributes: schema_version, settings (what every video was extracted with)
-    /videos/<key>/         attributes: VideoRecord's fields and `complete`, written last
-        i3d                float16 (clip, channel, y, x)
-        clip_frames        int32   (clip, range)
-    /text/<vectors>/       attributes: dim and `complete`
-        queries            str     (query,)
-        word_ids           int32   (query, word): rows of `words`, -1 after the last word
-        words              str     (entry,)
-        vectors            float32 (entry, dim)
+    /videos/<key>/         attributes: VideoRecord's fields, and the generation that holds its arrays
+        <generation>/i3d          float16 (clip, channel, y, x)
+        <generation>/clip_frames  int32   (clip, range)
+        <generation>/frame_times  float64 (edge,): seconds
+    /text/<encoding>/      attributes: unknown words, and the generation
+        <generation>/queries      str     (query,)
+        <generation>/word_ids     int32   (query, word): rows of `words`, -1 after the last word
+        <generation>/words        str     (entry,)
+        <generation>/vectors      float32 (entry, dim)
 
-A key or a vectors' name is percent-encoded into one level. A group without `complete` is as if it were not
-there: whatever kills a writer, a reader never takes a part for the whole.
+A key or an encoding's name is percent-encoded into one level. A new generation is written beside the old
+one and named when it is whole: whatever kills a writer, a reader never takes a part for the whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import numpy as np
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.errors import BaseZarrError
 
-from extract.errors import GkcmnError, StoreError, StoreMismatchError
+from extract.errors import StoreError, StoreMismatchError
 from extract.records import EncodedQuery, VideoFeatures, VideoRecord
+from extract.zarr_groups import array, child, content, is_whole, level, reading, refilling, rows, write_strings, writing
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 CLIPS_PER_CHUNK = 16
 CLIPS_PER_SHARD = 128
 """A shard is written whole, by one writer, from a buffer of this many clips."""
@@ -51,13 +53,13 @@ class FeatureStore:
         place = str(place)
         try:
             root = zarr.open_group(place, mode="r+" if writable else "r", zarr_format=3)
+            version = root.attrs.get("schema_version")
         except (FileNotFoundError, BaseZarrError) as error:
             raise StoreError(
                 f"{place}: no feature store; make one with: gkcmn-pipe features VIDEOS --store {place}"
             ) from error
-        except (ValueError, KeyError, OSError) as error:
+        except (ValueError, KeyError, TypeError, OSError, ImportError) as error:
             raise StoreError(f"{place}: not a readable feature store ({error}); name another place") from error
-        version = root.attrs.get("schema_version")
         if version != SCHEMA_VERSION:
             raise StoreError(
                 f"{place}: its schema version is {version}, this program reads {SCHEMA_VERSION}; "
@@ -67,7 +69,7 @@ class FeatureStore:
 
     @staticmethod
     def exists(place: str | Path) -> bool:
-        """Whether anything lies at that place; `open` says whether it is a store."""
+        """Whether anything lies at that place; `open` says whether it is a store. Raises StoreError."""
         return not _is_empty(str(place))
 
     @classmethod
@@ -80,14 +82,12 @@ class FeatureStore:
         """
         place = str(place)
         if _is_empty(place):
-            try:
+            with writing(place, "the store"):
                 zarr.create_group(
                     place,
                     zarr_format=3,
                     attributes={"schema_version": SCHEMA_VERSION, "settings": dict(settings)},
                 )
-            except OSError as error:
-                raise StoreError(f"{place}: cannot be written ({error.strerror}); name another --store") from error
         store = cls.open(place, writable=True)
         differing = [
             f"{name} is {store.settings.get(name)!r} there and {value!r} now"
@@ -102,9 +102,9 @@ class FeatureStore:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """What every video here was extracted with."""
-        settings: Mapping[str, Any] = self._root.attrs["settings"]  # type: ignore[assignment]
-        return settings
+        """What every video here was extracted with. Raises StoreError."""
+        with reading(self.place, "its settings", "extract the features again into a new store"):
+            return dict(self._root.attrs["settings"])  # type: ignore[arg-type]
 
     # Videos
 
@@ -112,144 +112,140 @@ class FeatureStore:
     def channels(self) -> int:
         """Channels of the feature maps. Raises StoreError while the store holds no video."""
         for key in self.keys():
-            group = self._video_group(key)
-            assert group is not None
-            return int(_array(group, "i3d").shape[1])
+            slot = self._video(key)
+            assert slot is not None
+            with self._reading(key):
+                return int(array(_content(slot), "i3d").shape[1])
         raise StoreError(
             f"{self.place}: holds no video yet; extract some with: gkcmn-pipe features VIDEOS --store {self.place}"
         )
 
     def keys(self) -> Iterator[str]:
         """Keys of all complete videos, in no order."""
-        videos = self._child(self._root, "videos")
-        for name, group in videos.groups() if videos is not None else ():
-            if group.attrs.get("complete"):
-                yield unquote(name)
+        with reading(self.place, "the list of its videos", "extract the features again into a new store"):
+            videos = child(self._root, "videos")
+            for name, slot in videos.groups() if videos is not None else ():
+                if is_whole(slot):
+                    yield unquote(name)
 
     def record(self, key: str) -> VideoRecord | None:
-        """What is known of a complete video; None if there is no such video."""
-        group = self._video_group(key)
-        return None if group is None else _record(group)
+        """What is known of a complete video; None if there is no such video. Raises StoreError."""
+        slot = self._video(key)
+        if slot is None:
+            return None
+        with self._reading(key):
+            return _record(slot)
 
     def read(self, key: str) -> VideoFeatures:
         """Read a video's features whole. Raises StoreError if they are not there or damaged."""
-        group = self._video_group(key)
-        if group is None:
+        slot = self._video(key)
+        if slot is None:
             raise StoreError(
                 f"{self.place}: holds no video {key!r}; extract it with: gkcmn-pipe features VIDEO --store {self.place}"
             )
-        try:
+        with self._reading(key):
+            group = _content(slot)
             return VideoFeatures(
-                record=_record(group),
-                i3d=_rows(group, "i3d"),
-                clip_frames=_rows(group, "clip_frames"),
+                record=_record(slot),
+                i3d=rows(group, "i3d"),
+                clip_frames=rows(group, "clip_frames"),
+                frame_times=rows(group, "frame_times"),
             )
-        except (ValueError, KeyError, RuntimeError, OSError) as error:
-            raise StoreError(
-                f"{self.place}: the features of {key!r} are damaged ({error}); extract them again with --redo"
-            ) from error
 
     @contextmanager
-    def write(self, record: VideoRecord, *, channels: int, clip_frames: np.ndarray) -> Iterator[VideoWriter]:
-        """Replace a video's features; they count from the moment this ends without an error."""
-        try:
-            yield from self._write(record, channels, clip_frames)
-        except OSError as error:
-            if isinstance(error, GkcmnError):
-                raise  # the reader's own, on its way through
-            raise StoreError(
-                f"{self.place}: {record.key!r} cannot be written ({error.strerror or error}); "
-                "free the disk or allow writing, and run the same command again"
-            ) from error
+    def write(
+        self, record: VideoRecord, *, channels: int, clip_frames: np.ndarray, frame_times: np.ndarray
+    ) -> Iterator[VideoWriter]:
+        """Replace a video's features; they take the old ones' place when this ends without an error.
 
-    def _write(self, record: VideoRecord, channels: int, clip_frames: np.ndarray) -> Iterator[VideoWriter]:
-        group = self._root.require_group("videos").create_group(_name(record.key), overwrite=True)
-        ranges = group.create_array("clip_frames", data=clip_frames.astype(np.int32), dimension_names=("clip", "range"))
-        clips = ranges.shape[0]
+        Args:
+            record: what is known of the video.
+            channels: of its feature maps.
+            clip_frames: int32 (clip, 2), as `VideoFeatures` has them.
+            frame_times: float64 (frame + 1,), likewise.
+
+        Raises:
+            StoreError: the store cannot be written, or other clips came than were announced.
+        """
+        clips = len(clip_frames)
         chunk = min(clips, CLIPS_PER_CHUNK)
         shard = min(-(-clips // chunk) * chunk, CLIPS_PER_SHARD)
-        array = group.create_array(
-            "i3d",
-            shape=(clips, channels, 7, 7),
-            dtype="float16",
-            chunks=(chunk, channels, 7, 7),
-            shards=(shard, channels, 7, 7),
-            # A flipped bit inside a blosc frame goes unseen; the checksum sees it.
-            compressors=[BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"), Crc32cCodec()],
-            dimension_names=("clip", "channel", "y", "x"),
-        )
-        writer = VideoWriter(array, shard)
-        yield writer
-        writer.flush()
-        if writer.written != clips:
-            raise StoreError(
-                f"{record.key}: {writer.written} clips came where {clips} were announced; extract it again"
+        with (
+            writing(self.place, repr(record.key)),
+            refilling(self._root.require_group("videos"), level(record.key), asdict(record)) as group,
+        ):
+            group.create_array("clip_frames", data=clip_frames.astype(np.int32), dimension_names=("clip", "range"))
+            group.create_array("frame_times", data=frame_times.astype(np.float64), dimension_names=("edge",))
+            maps = group.create_array(
+                "i3d",
+                shape=(clips, channels, 7, 7),
+                dtype="float16",
+                chunks=(chunk, channels, 7, 7),
+                shards=(shard, channels, 7, 7),
+                # A flipped bit inside a blosc frame goes unseen; the checksum sees it.
+                compressors=[BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"), Crc32cCodec()],
+                dimension_names=("clip", "channel", "y", "x"),
             )
-        group.attrs.update({**asdict(record), "complete": True})
+            writer = VideoWriter(maps, shard)
+            yield writer
+            writer.flush()
+            if writer.written != clips:
+                raise StoreError(
+                    f"{record.key}: {writer.written} clips came where {clips} were announced; extract it again"
+                )
 
-    def _video_group(self, key: str) -> zarr.Group | None:
-        videos = self._child(self._root, "videos")
-        group = self._child(videos, _name(key)) if videos is not None else None
-        return group if group is not None and group.attrs.get("complete") else None
+    def _video(self, key: str) -> zarr.Group | None:
+        with self._reading(key):
+            slot = child(child(self._root, "videos"), level(key))
+            return slot if slot is not None and is_whole(slot) else None
+
+    def _reading(self, key: str) -> AbstractContextManager[None]:
+        return reading(self.place, f"{key!r}", "it is damaged: extract it again with --redo")
 
     # Queries
 
-    def queries(self, vectors: str) -> dict[str, EncodedQuery]:
-        """All queries that were encoded with the word vectors of that name; may be empty."""
-        group = self._text_group(vectors)
-        if group is None:
-            return {}
-        words = [str(word) for word in _rows(group, "words")]
-        table = _rows(group, "vectors")
-        unknown = set(group.attrs["unknown"])  # type: ignore[arg-type]
-        queries: dict[str, EncodedQuery] = {}
-        for query, ids in zip(_rows(group, "queries"), _rows(group, "word_ids"), strict=True):
-            rows = ids[ids >= 0]
-            found = tuple(words[row] for row in rows)
-            queries[str(query)] = EncodedQuery(
-                words=found,
-                vectors=table[rows],
-                unknown=tuple(word for word in found if word in unknown),
-                dropped=0,
-            )
-        return queries
+    def queries(self, encoding: str) -> dict[str, EncodedQuery]:
+        """All queries that were encoded in that way; may be empty. Raises StoreError."""
+        with reading(self.place, f"its queries ({encoding})", f"remove the folder text in {self.place}"):
+            slot = child(child(self._root, "text"), level(encoding))
+            group = content(slot)
+            if slot is None or group is None:
+                return {}
+            words = [str(word) for word in rows(group, "words")]
+            table = rows(group, "vectors")
+            unknown = set(slot.attrs["unknown"])  # type: ignore[arg-type]
+            queries: dict[str, EncodedQuery] = {}
+            for query, ids in zip(rows(group, "queries"), rows(group, "word_ids"), strict=True):
+                entries = ids[ids >= 0]
+                found = tuple(words[entry] for entry in entries)
+                queries[str(query)] = EncodedQuery(
+                    words=found,
+                    vectors=table[entries],
+                    unknown=tuple(word for word in found if word in unknown),
+                    dropped=0,
+                )
+            return queries
 
-    def add_queries(self, vectors: str, encoded: Mapping[str, EncodedQuery]) -> None:
-        """Add queries to those that are there; a reader sees the old ones or all."""
-        merged = {**self.queries(vectors), **encoded}
+    def add_queries(self, encoding: str, encoded: Mapping[str, EncodedQuery]) -> None:
+        """Add queries to those that are there; a reader sees the old ones or all. Raises StoreError."""
+        merged = {**self.queries(encoding), **encoded}
         entries: dict[str, np.ndarray] = {}
         for query in merged.values():
             entries.update(zip(query.words, query.vectors, strict=True))
-        rows = {word: row for row, word in enumerate(entries)}
+        row_of = {word: row for row, word in enumerate(entries)}
         longest = max(len(query.words) for query in merged.values())
         ids = np.full((len(merged), longest), -1, np.int32)
         for line, query in zip(ids, merged.values(), strict=True):
-            line[: len(query.words)] = [rows[word] for word in query.words]
-        text = self._root.require_group("text").require_group(_name(vectors))
-        # A new generation is written beside the old one; the attribute that names it switches in one step.
-        old = text.attrs.get("generation", 0)
-        assert isinstance(old, int)
-        group = text.create_group(str(old + 1), overwrite=True)
-        _strings(group, "queries", merged, "query")
-        _strings(group, "words", rows, "entry")
-        group.create_array("word_ids", data=ids, dimension_names=("query", "word"))
-        group.create_array("vectors", data=np.stack(list(entries.values())), dimension_names=("entry", "dim"))
-        group.attrs["unknown"] = sorted({word for query in merged.values() for word in query.unknown})
-        text.attrs["generation"] = old + 1
-        if str(old) in text:
-            del text[str(old)]
-
-    def _text_group(self, vectors: str) -> zarr.Group | None:
-        text = self._child(self._root, "text")
-        named = self._child(text, _name(vectors)) if text is not None else None
-        if named is None or "generation" not in named.attrs:
-            return None
-        return self._child(named, str(named.attrs["generation"]))
-
-    @staticmethod
-    def _child(group: zarr.Group, name: str) -> zarr.Group | None:
-        child = group.get(name)
-        return child if isinstance(child, zarr.Group) else None
+            line[: len(query.words)] = [row_of[word] for word in query.words]
+        unknown = sorted({word for query in merged.values() for word in query.unknown})
+        with (
+            writing(self.place, "its queries"),
+            refilling(self._root.require_group("text"), level(encoding), {"unknown": unknown}) as group,
+        ):
+            write_strings(group, "queries", merged, "query")
+            write_strings(group, "words", row_of, "entry")
+            group.create_array("word_ids", data=ids, dimension_names=("query", "word"))
+            group.create_array("vectors", data=np.stack(list(entries.values())), dimension_names=("entry", "dim"))
 
 
 class VideoWriter:
@@ -287,40 +283,26 @@ class VideoWriter:
         self.written = end
 
 
-def _name(key: str) -> str:
-    """A key as the name of one group: readable, and the same on every file system."""
-    name = quote(key, safe=" ()+,=@")
-    # Neither a hidden or parent folder, nor the file in which zarr keeps a group's own metadata.
-    return name.replace(".", "%2E", 1) if name.startswith(".") or name == "zarr.json" else name
+def _record(slot: zarr.Group) -> VideoRecord:
+    return VideoRecord(**{field.name: slot.attrs[field.name] for field in fields(VideoRecord)})  # type: ignore[arg-type]
 
 
-def _record(group: zarr.Group) -> VideoRecord:
-    return VideoRecord(**{field.name: group.attrs[field.name] for field in fields(VideoRecord)})  # type: ignore[arg-type]
-
-
-def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
-    array = group[name]
-    assert isinstance(array, zarr.Array)
-    return array
-
-
-def _rows(group: zarr.Group, name: str) -> np.ndarray:
-    """A whole array, read into memory."""
-    return np.asarray(_array(group, name)[:])
-
-
-def _strings(group: zarr.Group, name: str, values: Iterable[str], dimension: str) -> None:
-    values = np.array(list(values), dtype=object)
-    array = group.create_array(name, shape=values.shape, dtype="str", dimension_names=(dimension,))
-    array[:] = values
+def _content(slot: zarr.Group) -> zarr.Group:
+    group = content(slot)
+    if group is None:
+        raise KeyError("its arrays are gone")
+    return group
 
 
 def _is_empty(place: str) -> bool:
-    """Whether nothing lies at that place yet."""
-    if "://" in place:
-        import fsspec
+    """Whether nothing lies at that place yet. Raises StoreError if it cannot be reached."""
+    try:
+        if "://" in place:
+            import fsspec
 
-        filesystem, path = fsspec.core.url_to_fs(place)
-        return not filesystem.exists(path) or not filesystem.ls(path)
-    path = Path(place)
-    return not path.exists() or (path.is_dir() and not any(path.iterdir()))
+            filesystem, path = fsspec.core.url_to_fs(place)
+            return not filesystem.exists(path) or not filesystem.ls(path)
+        folder = Path(place)
+        return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    except (ValueError, ImportError, OSError) as error:
+        raise StoreError(f"{place}: cannot be reached ({error}); check the place, or name another --store") from error

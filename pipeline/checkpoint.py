@@ -20,12 +20,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from extract.files import replacing, write_text
 from model.gkcmn import Gkcmn
 from pipeline.config import Config, build_config, config_values
 from pipeline.errors import CheckpointError, ConfigError
-from pipeline.files import replacing, write_text
 
-FORMAT = 1
+FORMAT = 2
 CONFIG, WEIGHTS, TRAINING, LOG = "config.json", "model.safetensors", "training.pt", "log.jsonl"
 
 
@@ -36,6 +36,10 @@ class RunSettings:
     config: Config
     features: Mapping[str, Any]
     """The settings of the store it was trained from."""
+    encoding: str
+    """How its queries became vectors: `pipeline.queries.encoding_name`."""
+    samples: str
+    """Digest of the samples it was trained on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +58,8 @@ def save_settings(run: Path, settings: RunSettings) -> None:
         "format": FORMAT,
         "config": config_values(settings.config),
         "features": dict(settings.features),
+        "encoding": settings.encoding,
+        "samples": settings.samples,
     }
     write_text(run / CONFIG, json.dumps(content, indent=2) + "\n")
 
@@ -76,10 +82,14 @@ def load_settings(run: Path) -> RunSettings:
             "use the gkcmn-pipe that made it, or train again"
         )
     try:
-        config = build_config(content["config"], where=str(path))
+        return RunSettings(
+            config=build_config(content["config"], where=str(path)),
+            features=content["features"],
+            encoding=content["encoding"],
+            samples=content["samples"],
+        )
     except (ConfigError, KeyError) as error:
         raise CheckpointError(f"{path}: made by another version ({error}); train again") from error
-    return RunSettings(config=config, features=content["features"])
 
 
 def save_progress(run: Path, progress: Progress) -> None:

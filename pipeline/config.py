@@ -110,7 +110,7 @@ def load_config(
             config = _updated(config, _nested(f"{section}.{key}" if key else section, value), where=name)
     for dotted, value in (flags or {}).items():
         if value is not None:
-            config = _updated(config, _nested(dotted, value), where=f"--set {dotted}")
+            config = _updated(config, _nested(dotted, value), where="on the command line")
     return config
 
 

@@ -15,9 +15,5 @@ class CheckpointError(GkcmnError, ValueError):
     """A run that is absent, incomplete, or of another version."""
 
 
-class OutputError(GkcmnError, OSError):
-    """A result that cannot be written where it was asked for."""
-
-
 class RenderError(GkcmnError, RuntimeError):
     """Scenes cannot be drawn on this machine."""

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
+from extract.files import write_text
 from extract.store import FeatureStore
 from model.gkcmn import Gkcmn
 from pipeline.annotations import read_index
@@ -19,9 +20,8 @@ from pipeline.dataset import Batch, GroundingDataset, collate
 from pipeline.decode import decode_tubes
 from pipeline.device import resolve_device
 from pipeline.errors import CheckpointError
-from pipeline.files import write_text
 from pipeline.metrics import SampleScore, Scores, mean_scores, score_sample
-from pipeline.queries import ensure_queries
+from pipeline.queries import encoding_name, ensure_queries
 from pipeline.types import Sample, Tube
 
 
@@ -63,6 +63,7 @@ def evaluate(
     samples = read_index(index, split=split)
     store = FeatureStore.open(store_place)
     check_features(settings, store, run)
+    check_encoding(settings, run)
     queries = ensure_queries((sample.query for sample in samples), store_place, settings.config.extract).queries
     dataset = GroundingDataset(samples, store, queries, max_steps=settings.config.model.max_steps, cache_mb=0)
     # Typed by its collate function's result, which torch's own stubs do not follow.
@@ -100,10 +101,21 @@ def predict(model: Gkcmn, batches: Iterable[Batch], device: str) -> Iterator[tup
         yield batch, decode_tubes(output, batch, model.config)
 
 
+def differing_settings(settings: RunSettings, store: FeatureStore) -> list[str]:
+    """What a store was made with otherwise than the one a run learnt from."""
+    return sorted(name for name, value in settings.features.items() if store.settings.get(name) != value)
+
+
+def check_encoding(settings: RunSettings, run: Path) -> None:
+    """Refuse word vectors whose file has changed since a run learnt from them. Raises CheckpointError."""
+    now = encoding_name(settings.config.extract)
+    if now != settings.encoding:
+        raise CheckpointError(f"{run}: learnt from the word vectors {settings.encoding!r}, not {now!r}; restore them")
+
+
 def check_features(settings: RunSettings, store: FeatureStore, run: Path) -> None:
     """Refuse a store that was made otherwise than the one a run learnt from. Raises CheckpointError."""
-    differing = sorted(name for name, value in settings.features.items() if store.settings.get(name) != value)
-    if differing:
+    if differing := differing_settings(settings, store):
         raise CheckpointError(
             f"{run}: learnt from features with another {', '.join(differing)} than those of {store.place}; "
             "use a store made with the run's settings"

@@ -9,7 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+
 from extract.errors import MissingInputError
+from extract.files import write_text
 from extract.i3d import Backbone, load_backbone
 from extract.inputs import VideoInput
 from extract.records import EncodedQuery, VideoFeatures, VideoRecord
@@ -20,8 +23,7 @@ from extract.video import source_digest
 from pipeline.checkpoint import RunSettings, load_model
 from pipeline.dataset import collate, make_example
 from pipeline.device import resolve_device
-from pipeline.evaluate import check_features, predict
-from pipeline.files import write_text
+from pipeline.evaluate import check_encoding, check_features, differing_settings, predict
 from pipeline.types import Tube
 
 
@@ -34,15 +36,17 @@ class Grounding:
     text: str
     """The query as it was typed."""
     record: VideoRecord
+    frame_times: np.ndarray
+    """float64 (frame + 1,): see `extract.records.VideoFeatures`."""
     tube: Tube
     extracted: bool
     """Whether the backbone had to run; otherwise the store had the features."""
 
     @property
     def span_s(self) -> tuple[float, float]:
-        """The span in seconds, by the video's average rate."""
+        """The span in seconds, by the times of its frames."""
         start, end = self.tube.span
-        return start / self.record.fps, end / self.record.fps
+        return float(self.frame_times[start]), float(self.frame_times[end])
 
 
 def ground(
@@ -52,6 +56,7 @@ def ground(
     *,
     device: str,
     store_place: str | None = None,
+    spare_place: str | None = None,
     decode_timeout_s: float = 60.0,
     on_clips: OnClips = lambda *_: None,
 ) -> Grounding:
@@ -62,7 +67,8 @@ def ground(
         query: a sentence.
         run: a trained run's folder.
         device: as `pipeline.device.resolve_device` takes it.
-        store_place: a store to take the features from, and to add them to; None keeps nothing.
+        store_place: a store to take the features from, and to add them to.
+        spare_place: a store that is used likewise if none is named, it is there, and its settings are the run's.
         decode_timeout_s: seconds without a frame after which the decoder is killed.
         on_clips: progress of extraction.
 
@@ -73,12 +79,22 @@ def ground(
     if not video.is_file():
         raise MissingInputError(f"{video}: no such file; check the path")
     model, settings = load_model(run)
+    check_encoding(settings, run)
     trained = settings.config.extract
     encoded = QueryEncoder(trained.vectors, max_words=trained.max_words)(query)
-    features, extracted = _features(video, settings, run, store_place, device, decode_timeout_s, on_clips)
+    place = store_place or _fitting(spare_place, settings)
+    features, extracted = _features(video, settings, run, place, device, decode_timeout_s, on_clips)
     batch = collate([make_example(features, encoded, max_steps=settings.config.model.max_steps)])
     ((_, (tube,)),) = predict(model, [batch], device)
-    return Grounding(video=video, query=encoded, text=query, record=features.record, tube=tube, extracted=extracted)
+    return Grounding(
+        video=video,
+        query=encoded,
+        text=query,
+        record=features.record,
+        frame_times=features.frame_times,
+        tube=tube,
+        extracted=extracted,
+    )
 
 
 def write_json(grounding: Grounding, path: Path) -> None:
@@ -96,12 +112,15 @@ def write_json(grounding: Grounding, path: Path) -> None:
         "frame_count": record.frame_count,
         "span": {"start_frame": start, "end_frame": end, "start_s": start_s, "end_s": end_s},
         "score": grounding.tube.score,
-        "boxes": [
-            {"frame": frame, "box": [round(float(side), 2) for side in box]}
-            for frame, box in zip(range(start, end), grounding.tube.boxes, strict=True)
-        ],
     }
-    write_text(path, json.dumps(content, indent=2) + "\n")
+    boxes = [
+        {"frame": frame, "s": round(float(grounding.frame_times[frame]), 4), "box": [round(float(x), 2) for x in box]}
+        for frame, box in zip(range(start, end), grounding.tube.boxes, strict=True)
+    ]
+    # One line a box: a person can read it, and so can grep.
+    head = json.dumps(content, indent=2).removesuffix("\n}")
+    lines = ",\n".join(f"    {json.dumps(box)}" for box in boxes)
+    write_text(path, f'{head},\n  "boxes": [\n{lines}\n  ]\n}}\n')
 
 
 def _features(
@@ -128,6 +147,13 @@ def _features(
         backbone = backbone or load_backbone(config.backbone, weights=config.weights, device=device)
         extract_video(VideoInput(path=video, key=key), store, backbone, config, on_clips)
         return store.read(key), True
+
+
+def _fitting(place: str | None, settings: RunSettings) -> str | None:
+    """That place, if a store lies there whose features the run can take."""
+    if place is None or not FeatureStore.exists(place):
+        return None
+    return None if differing_settings(settings, FeatureStore.open(place)) else place
 
 
 @contextmanager

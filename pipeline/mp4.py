@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import av
 import numpy as np
 
-from pipeline.errors import OutputError
+from extract.errors import OutputError
+from extract.files import replacing
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
@@ -21,84 +22,81 @@ if TYPE_CHECKING:
 
 CRF = 20
 """x264 quality: 0 is lossless, 51 the worst."""
+TICKS_PER_S = 10_000
+"""At least: the grain of frame times, which a constant rate meets exactly."""
 BROWSER_SOUND = frozenset({"aac", "mp3", "opus", "flac"})
 """Codecs that an mp4 may hold and a browser plays: copied. Others are encoded anew, as AAC."""
 
 
-class Mp4Writer:
-    """Writes RGB frames to `path` as they come; leaves no file behind when it fails.
+@contextmanager
+def open_mp4(path: Path, *, width: int, height: int, rate: Fraction, sound: Path | None = None) -> Iterator[Mp4Writer]:
+    """Open a file for frames; it is whole when the block ends well, and otherwise not there.
 
-    Frames go to `<path>.partial`, renamed to `path` on a clean exit. yuv420p needs even sides: an odd
-    side gains one repeated row or column.
+    yuv420p needs even sides: an odd side gains one repeated row or column.
+
+    Args:
+        path: where the video will be.
+        width: of the frames in pixels.
+        height: of the frames in pixels.
+        rate: frames a second, where frames do not come with a time.
+        sound: a video whose sound, if it has any, is taken along.
+
+    Raises:
+        OutputError: the file cannot be written.
     """
+    with replacing(path) as partial:
+        try:
+            with ExitStack() as stack:
+                out = stack.enter_context(av.open(str(partial), "w", format="mp4", options={"movflags": "+faststart"}))
+                writer = Mp4Writer(out, width=width, height=height, rate=rate)
+                if sound is not None:
+                    writer.take_sound(stack.enter_context(av.open(str(sound))))
+                yield writer
+                writer.finish()
+        except av.FFmpegError as error:
+            raise OutputError(f"{path}: cannot be encoded ({error}); name another file") from error
 
-    def __init__(self, path: Path, *, width: int, height: int, rate: Fraction, sound: Path | None = None) -> None:
-        """Open the file.
 
-        Args:
-            path: where the video will be.
-            width: of the frames in pixels.
-            height: of the frames in pixels.
-            rate: frames a second.
-            sound: a video whose sound, if it has any, is taken along.
+class Mp4Writer:
+    """Writes RGB frames as they come; made by `open_mp4`."""
 
-        Raises:
-            OutputError: the file cannot be written.
-        """
-        self.path = path
-        self.partial = path.with_name(path.name + ".partial")
+    def __init__(self, container: OutputContainer, *, width: int, height: int, rate: Fraction) -> None:
+        self._container = container
         self._pad = (height % 2, width % 2)
         self._rate = rate
+        self._tick = Fraction(1, rate.numerator * -(-TICKS_PER_S // rate.numerator))
         self._frames = 0
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._container: OutputContainer = av.open(
-                str(self.partial), "w", format="mp4", options={"movflags": "+faststart"}
-            )
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be written ({error.strerror}); name another file") from error
-        stream = self._container.add_stream("libx264", rate=rate, options={"crf": str(CRF)})
+        stream = container.add_stream("libx264", rate=rate, options={"crf": str(CRF)})
         stream.width, stream.height = width + width % 2, height + height % 2
         stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = self._tick
         self._stream: VideoStream = stream
-        self._sound = _Sound.of(sound, self._container) if sound is not None else None
+        self._sound: _Sound | None = None
 
-    def write(self, frame: np.ndarray) -> None:
-        """Append one HWC uint8 RGB frame."""
+    def take_sound(self, source: InputContainer) -> None:
+        """Mux that file's first audio stream, if it has any, along with the frames to come."""
+        if source.streams.audio:
+            self._sound = _Sound(source, self._container)
+
+    def write(self, frame: np.ndarray, *, at_s: float | None = None) -> None:
+        """Append one HWC uint8 RGB frame, shown from `at_s` on; without it, at the constant rate."""
         rows, columns = self._pad
         if rows or columns:
             frame = np.pad(frame, ((0, rows), (0, columns), (0, 0)), mode="edge")
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-        picture.pts = self._frames
-        picture.time_base = 1 / self._rate
+        if at_s is None:
+            at_s = float(self._frames / self._rate)
+        picture.pts, picture.time_base = round(at_s / self._tick), self._tick
         self._container.mux(self._stream.encode(picture))
         self._frames += 1
         if self._sound is not None:
-            self._sound.mux_until(float(self._frames / self._rate))
+            self._sound.mux_until(at_s)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            if kind is None:
-                self._container.mux(self._stream.encode(None))
-                if self._sound is not None:
-                    self._sound.mux_until(float("inf"))
-            self._container.close()
-            if kind is None:
-                self.partial.replace(self.path)
-        except OSError as failure:
-            raise OutputError(f"{self.path}: cannot be written ({failure.strerror}); name another file") from failure
-        finally:
-            if self._sound is not None:
-                self._sound.close()
-            self.partial.unlink(missing_ok=True)
+    def finish(self) -> None:
+        """Write what the encoder still holds."""
+        self._container.mux(self._stream.encode(None))
+        if self._sound is not None:
+            self._sound.mux_until(float("inf"))
 
 
 class _Sound:
@@ -117,23 +115,11 @@ class _Sound:
             self._packets = self._encoded(stream)
         self._next = next(self._packets, None)
 
-    @classmethod
-    def of(cls, path: Path, out: OutputContainer) -> Self | None:
-        """The sound of that file; None if it has none."""
-        source = av.open(str(path))
-        if not source.streams.audio:
-            source.close()
-            return None
-        return cls(source, out)
-
     def mux_until(self, moment_s: float) -> None:
         """Mux what begins before that moment."""
         while self._next is not None and _begins_s(self._next) <= moment_s:
             self._out.mux(self._next)
             self._next = next(self._packets, None)
-
-    def close(self) -> None:
-        self._source.close()
 
     def _copied(self, stream: AudioStream) -> Iterator[Packet[AudioStream]]:
         for packet in self._source.demux(stream):

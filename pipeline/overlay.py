@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from extract.errors import OutputError
+from extract.files import check_writable
 from extract.video import open_video
-from pipeline.errors import OutputError
-from pipeline.mp4 import Mp4Writer
+from pipeline.mp4 import open_mp4
 from pipeline.types import Tube
 
 COLOUR = (255, 64, 32)
@@ -30,22 +31,28 @@ def write_overlay(
 ) -> None:
     """Copy `source` to `out` with the tube's boxes, a caption and a bar that marks the span.
 
-    Size, rate and sound are the source's (an odd side gains one pixel: see `pipeline.mp4`).
+    Size, times of the frames, and sound are the source's (an odd side gains one pixel: see `pipeline.mp4`).
 
     Raises:
         MediaError: the source cannot be decoded.
         OutputError: `out` cannot be written, or is the source itself.
     """
-    if out.resolve() == source.resolve():
-        raise OutputError(f"{out}: is the source video itself; name another file with --overlay")
+    check_overlay(source, out)
     with open_video(source, timeout_s=timeout_s) as stream:
         info = stream.info
         painter = _Painter(info.width, info.height, info.frame_count, tube, caption)
         rate = Fraction(info.fps).limit_denominator(1001)
-        with Mp4Writer(out, width=info.width, height=info.height, rate=rate, sound=source) as writer:
+        with open_mp4(out, width=info.width, height=info.height, rate=rate, sound=source) as writer:
             for number, frame in enumerate(stream.frames):
-                writer.write(painter.paint(frame, number))
+                writer.write(painter.paint(frame, number), at_s=float(stream.frame_times[number]))
                 on_frame(number + 1, info.frame_count)
+
+
+def check_overlay(source: Path, out: Path) -> None:
+    """Find out before long work whether an overlay can be written. Raises OutputError."""
+    if out.resolve() == source.resolve():
+        raise OutputError(f"{out}: is the source video itself; name another file with --overlay")
+    check_writable(out)
 
 
 class _Painter:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
-from extract.config import ExtractConfig
+from extract.config import NAMED_VECTORS, PACKAGED_VECTORS, ExtractConfig
+from extract.errors import MissingInputError
+from extract.files import file_sha256
 from extract.records import EncodedQuery
 from extract.store import FeatureStore
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,10 +24,21 @@ class QueryReport:
     """All that were asked for."""
     added: int
     """Those that the store lacked."""
-    unknown: tuple[str, ...]
-    """Words without a vector, sorted."""
-    shortened: int
-    """New queries that had more words than are kept."""
+
+
+def encoding_name(config: ExtractConfig) -> str:
+    """Name what decides a query's vectors: the table, a file by its content, and how many words are kept.
+
+    Raises:
+        MissingInputError: there is no such file.
+    """
+    source = config.vectors
+    if source != PACKAGED_VECTORS and not NAMED_VECTORS.fullmatch(source):
+        path = Path(source)
+        if not path.is_file():
+            raise MissingInputError(f"{path}: no such word vectors; check extract.vectors")
+        source = f"{path.stem}-{file_sha256(path)[:16]}"
+    return f"{source} {config.max_words} words"
 
 
 def ensure_queries(
@@ -32,6 +49,7 @@ def ensure_queries(
     """Have the store at `place` hold all of `wanted`, and return them.
 
     spaCy and the vectors are loaded only if a query is missing, so that training runs where they are not.
+    Words without a vector are warned of, and new queries that are too long.
 
     Raises:
         QueryError: a query has no words.
@@ -39,7 +57,8 @@ def ensure_queries(
         WeightsError: the word vectors cannot be had.
     """
     wanted = list(dict.fromkeys(wanted))
-    held = FeatureStore.open(place).queries(config.vectors)
+    encoding = encoding_name(config)
+    held = FeatureStore.open(place).queries(encoding)
     missing = [query for query in wanted if query not in held]
     new: dict[str, EncodedQuery] = {}
     if missing:
@@ -48,11 +67,11 @@ def ensure_queries(
         encoder = QueryEncoder(config.vectors, max_words=config.max_words)
         for query in missing:
             new[query] = encoder(query)
-        FeatureStore.open(place, writable=True).add_queries(config.vectors, new)
+        FeatureStore.open(place, writable=True).add_queries(encoding, new)
     queries = {query: new.get(query) or held[query] for query in wanted}
-    return QueryReport(
-        queries=queries,
-        added=len(new),
-        unknown=tuple(sorted({word for query in queries.values() for word in query.unknown})),
-        shortened=sum(query.dropped > 0 for query in new.values()),
-    )
+    if unknown := sorted({word for query in queries.values() for word in query.unknown}):
+        shown = ", ".join(unknown[:20]) + (f" and {len(unknown) - 20} more" if len(unknown) > 20 else "")
+        _log.warning("no vector for %s; each gets the mean of all vectors", shown)
+    if shortened := sum(query.dropped > 0 for query in new.values()):
+        _log.warning("%d queries have over %d words; the rest is dropped", shortened, config.max_words)
+    return QueryReport(queries=queries, added=len(new))

@@ -13,10 +13,11 @@ from accelerate import Accelerator
 from accelerate.utils import DataLoaderConfiguration
 from torch.utils.data import DataLoader
 
+from extract.files import write_text
 from extract.store import FeatureStore
 from model.gkcmn import Gkcmn
 from model.losses import Losses, gkcmn_losses
-from pipeline.annotations import read_index
+from pipeline.annotations import read_index, samples_digest
 from pipeline.checkpoint import (
     LOG,
     Progress,
@@ -31,8 +32,7 @@ from pipeline.config import Config, TrainConfig, config_values
 from pipeline.dataset import Batch, GroundingDataset, collate
 from pipeline.device import resolve_device
 from pipeline.errors import CheckpointError
-from pipeline.files import write_text
-from pipeline.queries import ensure_queries
+from pipeline.queries import encoding_name, ensure_queries
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +68,8 @@ def train(
     samples = read_index(index, split="train")
     store = FeatureStore.open(store_place)
     device = resolve_device(config.device)
+    if device.startswith("cuda:"):
+        torch.cuda.set_device(device)  # alone, Accelerator takes the current one; under torchrun, its own
     # A batch is split over the processes, so that their number does not change what is learnt.
     accelerator = Accelerator(cpu=device == "cpu", dataloader_config=DataLoaderConfiguration(split_batches=True))
     with accelerator.main_process_first():
@@ -83,7 +85,12 @@ def train(
     dataset = GroundingDataset(
         samples, store, queries, max_steps=config.model.max_steps, cache_mb=config.train.cache_mb
     )
-    settings = RunSettings(config=config, features=store.settings)
+    settings = RunSettings(
+        config=config,
+        features=store.settings,
+        encoding=encoding_name(config.extract),
+        samples=samples_digest(samples),
+    )
     progress = _resume(run, settings)
     if accelerator.is_main_process:
         save_settings(run, settings)
@@ -183,7 +190,7 @@ def _values(losses: Losses) -> torch.Tensor:
 
 
 def _resume(run: Path, settings: RunSettings) -> Progress | None:
-    """Return how far the run in that folder has come, if it was begun with the same settings.
+    """Return how far the run in that folder has come, if it was begun with the same settings and samples.
 
     `train.epochs` may grow and the device may change; nothing else may.
     """
@@ -193,17 +200,22 @@ def _resume(run: Path, settings: RunSettings) -> Progress | None:
         free = {"train.loader_workers", "train.cache_mb"}
         if settings.config.train.decay == "none":
             free.add("train.epochs")  # a decay is laid over all epochs, and cannot be stretched
+        # Of extraction, what counts is in the store's settings and the encoding, however it was spelt.
         differing = sorted(
             f"{section}.{key}"
-            for section in ("model", "extract", "train")
+            for section in ("model", "train")
             for key, value in config_values(settings.config)[section].items()
             if config_values(before.config)[section][key] != value and f"{section}.{key}" not in free
         )
         if dict(before.features) != dict(settings.features):
             differing.append("the store's settings")
+        if before.encoding != settings.encoding:
+            differing.append("the word vectors")
+        if before.samples != settings.samples:
+            differing.append("the samples")
         if differing:
             raise CheckpointError(
-                f"{run}: holds a run with other settings ({', '.join(differing)}); use those again, or another --out"
+                f"{run}: its run was begun otherwise ({', '.join(differing)}); begin as then, or name another --out"
             )
     return progress
 

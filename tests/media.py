@@ -37,16 +37,22 @@ def write_video(
     pixels: str = "yuv420p",
     rate: Fraction = Fraction(10),
     sound: str | None = None,
+    times_s: list[float] | None = None,
 ) -> Path:
-    """Encode frames, with one second of silence a second of video in the codec `sound`."""
+    """Encode frames at a rate or each at its own time, with as much silence in the codec `sound`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     height, width = frames[0].shape[:2]
     with av.open(str(path), "w") as out:
         stream = cast("VideoStream", out.add_stream(codec, rate=rate))
         stream.width, stream.height, stream.pix_fmt = width, height, pixels
         audio = cast("AudioStream", out.add_stream(sound, rate=48000)) if sound is not None else None
-        for frame in frames:
-            out.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        if times_s is not None:
+            stream.codec_context.time_base = Fraction(1, 1000)
+        for number, frame in enumerate(frames):
+            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
+            if times_s is not None:
+                picture.pts, picture.time_base = round(1000 * times_s[number]), Fraction(1, 1000)
+            out.mux(stream.encode(picture))
         out.mux(stream.encode(None))
         if audio is not None:
             samples = int(48000 * len(frames) / rate)

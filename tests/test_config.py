@@ -64,7 +64,7 @@ def test_what_is_not_allowed_names_file_and_key(tmp_path: Path, content: str, ca
 def test_errors_name_their_place(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="GKCMN_TRAIN_EPOCH: unknown key train.epoch"):
         load_config(environ={"GKCMN_TRAIN_EPOCH": "1"})
-    with pytest.raises(ConfigError, match="--set model.sigma: model.sigma must be positive"):
+    with pytest.raises(ConfigError, match="on the command line: model.sigma must be positive"):
         load_config({"model.sigma": "-1"}, environ={})
     with pytest.raises(ConfigError, match="has no '='"):
         parse_assignment("train.epochs")

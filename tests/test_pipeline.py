@@ -66,7 +66,8 @@ def test_an_index_is_read(tmp_path: Path) -> None:
         ({"boxes": [[1, 2, 3]] * 4}, "boxes.0"),
         ({"boxes": [[5, 5, 5, 9]] * 4}, "box .* is empty"),
         ({"boxes": [None] * 4}, "no frame of the span has a box"),
-        ({"segment": [10, 20]}, "outside the segment"),
+        ({"segment": [10, 20]}, "exceeds the segment"),
+        ({"segment": [0, 4]}, "exceeds the segment"),
         ({"kind": "song"}, "kind"),
     ],
 )
@@ -139,7 +140,10 @@ def test_a_batch_pads_and_keeps_order() -> None:
     def example(frames: int, words: int) -> Any:
         clips = plan_clips(frames, length=8, stride=4)
         video = VideoFeatures(
-            record=record(frames), i3d=np.full((len(clips), 2, 7, 7), frames, np.float16), clip_frames=clips
+            record=record(frames),
+            i3d=np.full((len(clips), 2, 7, 7), frames, np.float16),
+            clip_frames=clips,
+            frame_times=np.arange(frames + 1) / 10,
         )
         query = EncodedQuery(words=("w",) * words, vectors=np.ones((words, 3), np.float32), unknown=(), dropped=0)
         return make_example(video, query, max_steps=200, sample=sample((8, 20)))

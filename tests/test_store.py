@@ -1,3 +1,4 @@
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 from extract.clips import plan_clips
 from extract.errors import DecodeTimeoutError, StoreError, StoreMismatchError
 from extract.records import EncodedQuery, VideoRecord
-from extract.store import CLIPS_PER_SHARD, FeatureStore
+from extract.store import CLIPS_PER_SHARD, FeatureStore, VideoWriter
 
 SETTINGS = {"backbone": "inception", "clip_stride": 4}
 
@@ -22,10 +23,17 @@ def maps(clips: int, channels: int = 4) -> np.ndarray:
     return np.random.default_rng(0).random((clips, channels, 7, 7), dtype=np.float32)
 
 
+def writing(
+    store: FeatureStore, key: str, ranges: np.ndarray, channels: int = 4
+) -> AbstractContextManager[VideoWriter]:
+    times = np.arange(ranges[-1, 1] + 1) / 30
+    return store.write(record(key), channels=channels, clip_frames=ranges, frame_times=times)
+
+
 def write(store: FeatureStore, key: str, features: np.ndarray, clips: int | None = None) -> None:
     frames = 4 + 4 * (clips or len(features))
     ranges = plan_clips(frames, length=8, stride=4)
-    with store.write(record(key), channels=features.shape[1], clip_frames=ranges) as writer:
+    with writing(store, key, ranges, features.shape[1]) as writer:
         for start in range(0, len(features), 3):
             writer.append(features[start : start + 3])
 
@@ -38,6 +46,7 @@ def test_what_is_written_is_read(tmp_path: Path, clips: int) -> None:
     video = FeatureStore.open(tmp_path / "s.zarr").read("a")
     assert np.array_equal(video.i3d, features.astype(np.float16))
     assert video.clip_frames.shape == (clips, 2)
+    assert np.array_equal(video.frame_times, np.arange(4 * clips + 5) / 30)
     assert video.record == record("a")
 
 
@@ -53,7 +62,7 @@ def test_what_is_not_complete_is_not_there(tmp_path: Path) -> None:
     store = FeatureStore.open_for(tmp_path / "s.zarr", SETTINGS)
     with (
         pytest.raises(RuntimeError, match="stopped"),
-        store.write(record("a"), channels=4, clip_frames=plan_clips(400, length=8, stride=4)) as writer,
+        writing(store, "a", plan_clips(400, length=8, stride=4)) as writer,
     ):
         writer.append(maps(20))
         raise RuntimeError("stopped")
@@ -63,6 +72,62 @@ def test_what_is_not_complete_is_not_there(tmp_path: Path) -> None:
         store.read("a")
     write(store, "a", maps(3))
     assert len(store.read("a").i3d) == 3
+
+
+def test_the_old_features_stay_until_the_new_are_whole(tmp_path: Path) -> None:
+    store = FeatureStore.open_for(tmp_path / "s.zarr", SETTINGS)
+    old = maps(3)
+    write(store, "a", old)
+    with pytest.raises(RuntimeError, match="stopped"), writing(store, "a", plan_clips(400, length=8, stride=4)):
+        raise RuntimeError("stopped")
+    assert np.array_equal(store.read("a").i3d, old.astype(np.float16))
+    # What a killed writer leaves is of no account, and gone with the next.
+    (tmp_path / "s.zarr/videos/a/dead").mkdir()
+    (tmp_path / "s.zarr/videos/a/dead/zarr.json").write_text('{"zarr_format": 3, "node_type": "group"}')
+    assert np.array_equal(store.read("a").i3d, old.astype(np.float16))
+    write(store, "a", old + 1)
+    assert np.array_equal(store.read("a").i3d, (old + 1).astype(np.float16))
+    assert len([path for path in (tmp_path / "s.zarr/videos/a").iterdir() if path.is_dir()]) == 1
+
+
+def test_two_writers_of_one_video_leave_one_of_them_whole(tmp_path: Path) -> None:
+    store = FeatureStore.open_for(tmp_path / "s.zarr", SETTINGS)
+    ranges = plan_clips(16, length=8, stride=4)
+    with pytest.raises(StoreError, match="another process writes it"), writing(store, "a", ranges) as first:
+        first.append(maps(3))
+        write(store, "a", maps(3) + 1)
+    assert np.array_equal(store.read("a").i3d, (maps(3) + 1).astype(np.float16))
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"zarr_format": 3}'])
+def test_damaged_metadata_is_one_error(tmp_path: Path, content: str) -> None:
+    store = FeatureStore.open_for(tmp_path / "s.zarr", SETTINGS)
+    write(store, "a", maps(3))
+    store.add_queries("v", {"the man": query("the", "man")})
+    for path in sorted((tmp_path / "s.zarr").rglob("zarr.json")):
+        whole = path.read_text()
+        path.write_text(content)
+        try:
+            damaged = FeatureStore.open(tmp_path / "s.zarr")
+            assert damaged.settings == SETTINGS
+            assert (damaged.record("a"), list(damaged.keys()), damaged.channels) == (record("a"), ["a"], 4)
+            assert damaged.read("a")
+            assert damaged.queries("v")
+            pytest.fail(f"{path}: not missed")
+        except StoreError as raised:
+            message = str(raised)
+        assert str(tmp_path) in message
+        path.write_text(whole)
+    assert len(store.read("a").i3d) == 3
+
+
+@pytest.mark.parametrize("place", ["nosuch://bucket/s.zarr", "gs://bucket/s.zarr"])
+def test_a_place_that_fsspec_cannot_reach(place: str) -> None:
+    for open_it in (FeatureStore.open, FeatureStore.exists):
+        with pytest.raises(StoreError, match=place):
+            open_it(place)
+    with pytest.raises(StoreError, match=place):
+        FeatureStore.open_for(place, SETTINGS)
 
 
 def test_too_few_or_too_many_clips_are_no_video(tmp_path: Path) -> None:
@@ -77,11 +142,11 @@ def test_too_few_or_too_many_clips_are_no_video(tmp_path: Path) -> None:
 def test_a_reader_s_error_stays_what_it_is(tmp_path: Path) -> None:
     store = FeatureStore.open_for(tmp_path / "s.zarr", SETTINGS)
     ranges = plan_clips(400, length=8, stride=4)
-    with pytest.raises(DecodeTimeoutError), store.write(record("a"), channels=4, clip_frames=ranges):
+    with pytest.raises(DecodeTimeoutError), writing(store, "a", ranges):
         raise DecodeTimeoutError("a.mp4: silent; mend it")
     with (
         pytest.raises(StoreError, match="cannot be written.*No space"),
-        store.write(record("a"), channels=4, clip_frames=ranges),
+        writing(store, "a", ranges),
     ):
         raise OSError(28, "No space left on device")
 
@@ -97,11 +162,11 @@ def test_values_that_cannot_be_kept(tmp_path: Path, value: float) -> None:
 def test_a_flipped_bit_is_found(tmp_path: Path) -> None:
     store = FeatureStore.open_for(tmp_path / "s.zarr", SETTINGS)
     write(store, "a", maps(8))
-    shard = next(path for path in (tmp_path / "s.zarr/videos/a/i3d").rglob("*") if path.stat().st_size > 1000)
+    shard = next(path for path in (tmp_path / "s.zarr/videos/a").glob("*/i3d/c/0/**/*") if path.is_file())
     content = bytearray(shard.read_bytes())
     content[500] ^= 1
     shard.write_bytes(content)
-    with pytest.raises(StoreError, match="'a' are damaged"):
+    with pytest.raises(StoreError, match="'a' cannot be read.*--redo"):
         store.read("a")
 
 

@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from pipeline.errors import OutputError
+from extract.errors import OutputError
 from pipeline.synth import draw
 from pipeline.synth.cast import SHIRTS
 from pipeline.synth.render import Painter, box_of, shrink
@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def contents(out: Path) -> dict[str, bytes]:
-    files = [out / "index.jsonl", *sorted((out / "videos").iterdir())]
+    files = [out / "index.jsonl", *sorted((out / "videos").glob("*.mp4"))]
     return {file.name: file.read_bytes() for file in files}
 
 
@@ -85,7 +85,7 @@ def test_same_seed_same_bytes_and_an_interrupted_run_is_completed(folder: Path, 
     draw_videos(out, videos=1, seed=SEED)
     first = (out / "videos" / "0000.mp4").stat().st_mtime_ns
     (out / "index.jsonl").unlink()
-    (out / "videos" / "0001.mp4.partial").write_bytes(b"left by a run that was killed")
+    (out / "videos" / "0001.mp4.0a1b2c3d.partial").write_bytes(b"left by a run that was killed")
     draw_videos(out, videos=2, seed=SEED)
     assert contents(out) == contents(folder)
     assert (out / "videos" / "0000.mp4").stat().st_mtime_ns == first

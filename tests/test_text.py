@@ -3,13 +3,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from extract.config import PACKAGED_VECTORS
 from extract.errors import MissingInputError, QueryError, WeightsError
-from extract.text import PACKAGED, QueryEncoder, load_vectors
+from extract.text import QueryEncoder, load_vectors
 
 
 @pytest.fixture(scope="module")
 def encoder() -> QueryEncoder:
-    return QueryEncoder(PACKAGED, max_words=20)
+    return QueryEncoder(PACKAGED_VECTORS, max_words=20)
 
 
 def test_words_without_punctuation(encoder: QueryEncoder) -> None:
@@ -35,7 +36,7 @@ def test_vectors_are_glove_s(encoder: QueryEncoder) -> None:
 def test_a_word_without_a_vector_gets_the_mean(encoder: QueryEncoder) -> None:
     encoded = encoder("the qzxqzx")
     assert encoded.unknown == ("qzxqzx",)
-    assert np.allclose(encoded.vectors[1], load_vectors(PACKAGED).vectors.mean(dim=0))
+    assert np.allclose(encoded.vectors[1], load_vectors(PACKAGED_VECTORS).vectors.mean(dim=0))
 
 
 def test_at_most_twenty_words(encoder: QueryEncoder) -> None:

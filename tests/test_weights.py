@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (PyTorch's own name for it)
 
-from extract import weights
+from extract import weight_forms, weights
 from extract.errors import MissingInputError, WeightsError
 from extract.i3d import load_backbone
 from extract.i3d_net import ConvUnit, InceptionI3d
@@ -55,7 +55,7 @@ def packaged() -> Path:
 @pytest.fixture(scope="module")
 def raw(packaged: Path) -> dict[str, Tensor]:
     """Return the packaged tensors under their own names, not converted."""
-    return weights._parse(packaged.read_bytes(), packaged, "")
+    return weight_forms.parse(packaged.read_bytes(), packaged, "")
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_packaged_weights_fit_the_network_and_are_cached(
     (cached,) = (cache_home / "gkcmn-pipe").iterdir()  # and no temporary file beside it
 
     with monkeypatch.context() as patch:
-        patch.setattr(weights, "_parse", None)  # the second time nothing is converted
+        patch.setattr(weights, "parse", None)  # the second time nothing is converted
         assert_same(weights.load_inception().state, state)
     # A cached file is also a weights file of its own.
     own = weights.load_inception(cached)
@@ -154,22 +154,13 @@ def test_cache_that_cannot_be_written_is_no_failure(
     assert "cannot be kept" in caplog.text
 
 
-def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for value in ("", "relative/path"):  # the XDG specification has relative paths ignored
-        monkeypatch.setenv("XDG_CACHE_HOME", value)
-        cache = weights._cache_path()
-        assert cache is not None
-        assert cache.parent == tmp_path / ".cache" / "gkcmn-pipe"
-
-
 def test_package_of_other_content_is_refused_before_it_is_parsed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = tmp_path / "i3d-kinetics-400.ckpt"
     other.write_bytes(pickle.dumps({}))
     monkeypatch.setattr(weights, "_packaged_path", lambda: other)
-    monkeypatch.setattr(weights, "_parse", None)
+    monkeypatch.setattr(weights, "parse", None)
     with pytest.raises(WeightsError, match=r"its SHA-256 is \w{64}, not af5c50f0.*; reinstall"):
         weights.load_inception()
 
@@ -240,7 +231,7 @@ def test_misnamed_unit_is_known(raw: dict[str, Tensor], state: dict[str, Tensor]
     right, wrong = "Mixed_5b/Branch_2/Conv3d_0b_3x3", "Mixed_5b/Branch_2/Conv3d_0a_3x3"
     renamed = {name.replace(right, wrong): tensor for name, tensor in raw.items()}
     assert renamed.keys() != raw.keys()
-    assert_same(weights._to_inception(renamed, Path("x")), state)
+    assert_same(weight_forms.to_inception(renamed, Path("x")), state)
 
 
 def test_files_of_other_kinds_are_refused(state: dict[str, Tensor], raw: dict[str, Tensor], tmp_path: Path) -> None:
@@ -293,7 +284,7 @@ def test_fold_is_the_batch_norm_it_replaces() -> None:
             beta.double(),
             eps=1e-3,
         ).relu()
-        weight, bias = weights.fold_batch_norm(kernel, scale, beta, mean, var)
+        weight, bias = weight_forms.fold_batch_norm(kernel, scale, beta, mean, var)
         unit.load_state_dict({"weight": weight, "bias": bias})
         with torch.inference_mode():
             torch.testing.assert_close(unit(x).double(), expected, rtol=1e-5, atol=1e-4)

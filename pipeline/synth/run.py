@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import OutputError, RenderError
-from pipeline.files import write_text
+from extract.errors import OutputError
+from extract.files import write_text
+from pipeline.errors import RenderError
 from pipeline.synth.camera import HEIGHT_PIXELS, WIDTH_PIXELS
 from pipeline.synth.draw import draw_script
 from pipeline.synth.script import Script
@@ -115,7 +116,7 @@ def _drawn(out: Path, names: list[str], seed: int, workers: int) -> Iterator[str
 
 def draw_video(out: Path, name: str, seed: int) -> str:
     """Draw one video and then its labels, and return its name. Raises RenderError."""
-    from pipeline.mp4 import Mp4Writer
+    from pipeline.mp4 import open_mp4
     from pipeline.synth.render import Painter
 
     rng = np.random.default_rng([seed, int(name)])
@@ -129,7 +130,7 @@ def draw_video(out: Path, name: str, seed: int) -> str:
             kept = [pair for pair in zip(samples, boxes, strict=True) if _is_seen(pair[1])]
             if not kept:
                 continue
-            with Mp4Writer(_video(out, name), width=WIDTH_PIXELS, height=HEIGHT_PIXELS, rate=script.rate) as writer:
+            with open_mp4(_video(out, name), width=WIDTH_PIXELS, height=HEIGHT_PIXELS, rate=script.rate) as writer:
                 for frame in painter.frames():
                     writer.write(frame)
         labels = [_label(name, number, *pair, script) for number, pair in enumerate(kept)]

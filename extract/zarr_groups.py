@@ -1,0 +1,118 @@
+"""What the feature store asks of zarr, and nothing else does: groups that are replaced whole, and errors in words."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import zarr
+from zarr.errors import BaseZarrError
+
+from extract.errors import GkcmnError, StoreError
+
+_GENERATION = "generation"
+# What damaged metadata and chunks were seen to raise; codecs raise RuntimeError.
+_DAMAGE = (BaseZarrError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, OSError)
+
+
+def child(group: zarr.Group | None, name: str) -> zarr.Group | None:
+    """A group's subgroup; None if there is none."""
+    found = group.get(name) if group is not None else None
+    return found if isinstance(found, zarr.Group) else None
+
+
+def is_whole(slot: zarr.Group) -> bool:
+    """Whether a slot holds anything that was written to its end."""
+    return _GENERATION in slot.attrs
+
+
+def content(slot: zarr.Group | None) -> zarr.Group | None:
+    """What a slot holds; None if nothing, or nothing whole, was written there."""
+    return child(slot, str(slot.attrs[_GENERATION])) if slot is not None and is_whole(slot) else None
+
+
+@contextmanager
+def refilling(parent: zarr.Group, name: str, attributes: Mapping[str, Any]) -> Iterator[zarr.Group]:
+    """Give an empty group that becomes the content of the slot `name` when the block ends well.
+
+    Until then a reader sees the old content. The slot's attributes name its content, so that one write of
+    metadata switches both: what kills a writer, at whatever moment, leaves the old or the new.
+    """
+    slot = parent.require_group(name)
+    old = slot.attrs.get(_GENERATION)
+    for left in [key for key in slot.group_keys() if key != old]:
+        del slot[left]  # by a writer that was killed
+    new = secrets.token_hex(4)
+    try:
+        yield slot.create_group(new)
+        _check_there(slot, new, name)
+        slot.attrs.update({**attributes, _GENERATION: new})
+    except BaseException:
+        with suppress(OSError):
+            del slot[new]
+        raise
+    if old is not None:
+        del slot[str(old)]
+
+
+def _check_there(slot: zarr.Group, generation: str, name: str) -> None:
+    """Raise StoreError if another writer of the slot has taken this one's work for a killed writer's."""
+    if child(slot, generation) is None:
+        raise StoreError(f"{name}: another process writes it too; let one finish, and run the command again")
+
+
+@contextmanager
+def reading(place: str, what: str, remedy: str) -> Iterator[None]:
+    """Turn what damaged data raises into a StoreError."""
+    try:
+        yield
+    except GkcmnError:
+        raise
+    except _DAMAGE as error:
+        lines = str(error).splitlines() or [type(error).__name__]
+        raise StoreError(f"{place}: {what} cannot be read ({lines[0]}); {remedy}") from error
+
+
+@contextmanager
+def writing(place: str, what: str) -> Iterator[None]:
+    """Turn what an unwritable place raises into a StoreError."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, GkcmnError):
+            raise  # the reader's own, on its way through
+        raise StoreError(
+            f"{place}: {what} cannot be written ({error.strerror or error}); "
+            "free the disk or allow writing, and run the same command again"
+        ) from error
+
+
+def level(name: str) -> str:
+    """A name as that of one group: readable, and the same on every file system."""
+    quoted = quote(name, safe=" ()+,=@")
+    # Neither a hidden or parent folder, nor the file in which zarr keeps a group's own metadata.
+    return quoted.replace(".", "%2E", 1) if quoted.startswith(".") or quoted == "zarr.json" else quoted
+
+
+def array(group: zarr.Group, name: str) -> zarr.Array[Any]:
+    """A group's array. Raises KeyError or TypeError."""
+    found = group[name]
+    if not isinstance(found, zarr.Array):
+        raise TypeError(f"{name} is no array")
+    return found
+
+
+def rows(group: zarr.Group, name: str) -> np.ndarray:
+    """A whole array, read into memory."""
+    return np.asarray(array(group, name)[:])
+
+
+def write_strings(group: zarr.Group, name: str, values: Iterable[str], dimension: str) -> None:
+    """Write strings as a one-dimensional array."""
+    values = np.array(list(values), dtype=object)
+    made = group.create_array(name, shape=values.shape, dtype="str", dimension_names=(dimension,))
+    made[:] = values
