@@ -205,6 +205,17 @@ def test_ground_goes_without_a_default_store_of_other_settings(inside: Path, mon
 # Interruption
 
 
+def start(*args: object) -> "subprocess.Popen[bytes]":
+    """Start a command that signals reach, whatever the tests themselves were told to ignore."""
+
+    def listen() -> None:
+        for number in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+
+    command = [*COMMAND, *(str(arg) for arg in args)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=listen)
+
+
 def wait_for(condition: Callable[[], bool], process: "subprocess.Popen[bytes]") -> None:
     deadline = time.monotonic() + 120
     while not condition():
@@ -216,10 +227,7 @@ def wait_for(condition: Callable[[], bool], process: "subprocess.Popen[bytes]") 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
 def test_interrupted_features_are_completed(inside: Path, tmp_path: Path, number: signal.Signals) -> None:
     place = tmp_path / "s.zarr"
-    process = subprocess.Popen(
-        [*COMMAND, "features", "clips", "--store", str(place), "--set", "extract.batch_clips=1"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+    process = start("features", "clips", "--store", place, "--set", "extract.batch_clips=1")
     wait_for(lambda: any((place / "videos" / "a.mp4").glob("*/i3d")), process)
     process.send_signal(number)
     _, log = process.communicate(timeout=60)
@@ -237,10 +245,7 @@ def test_interrupted_features_are_completed(inside: Path, tmp_path: Path, number
 def test_interrupted_training_ends_as_if_it_had_not_been(inside: Path, tmp_path: Path) -> None:
     args = ["--epochs", "4", "--device", "cpu", *SMALL_MODEL, "--set", "train.batch_size=2"]
     run("train", "--out", tmp_path / "whole", *args)
-    process = subprocess.Popen(
-        [*COMMAND, "train", "--out", str(tmp_path / "parts"), *args],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+    process = start("train", "--out", tmp_path / "parts", *args)
     wait_for((tmp_path / "parts" / "model.safetensors").is_file, process)
     process.send_signal(signal.SIGINT)
     _, log = process.communicate(timeout=60)
