@@ -56,12 +56,12 @@ ground: install ## Find a tube: make ground VIDEO=file QUERY="the man in red" [R
 demo: install opengl ## The whole line on a dozen videos drawn here; results in demo/
 	$(GKCMN) synth $(DEMO) --videos 12 --workers 2
 	$(GKCMN) features $(DEMO)/videos --store $(DEMO)/features.zarr
-	$(GKCMN) train $(DEMO)/index.jsonl --store $(DEMO)/features.zarr --out $(DEMO)/run --config demo.toml
-	$(GKCMN) evaluate $(DEMO)/run $(DEMO)/index.jsonl --store $(DEMO)/features.zarr
-	QUERY=$$($(BIN)/python -c 'import json; print(json.loads(open("$(DEMO)/index.jsonl").readline())["query"])') && \
+	$(GKCMN) train $(DEMO)/index.parquet --store $(DEMO)/features.zarr --out $(DEMO)/run --config demo.toml
+	$(GKCMN) evaluate $(DEMO)/run $(DEMO)/index.parquet --store $(DEMO)/features.zarr
+	QUERY=$$($(BIN)/python -c 'import json; print(json.load(open("$(DEMO)/labels/0000.json"))[0]["query"])') && \
 	$(GKCMN) ground $(DEMO)/videos/0000.mp4 "$$QUERY" --checkpoint $(DEMO)/run --store $(DEMO)/features.zarr \
 	  --json $(DEMO)/tube.json --overlay $(DEMO)/overlay.mp4
-	@echo "videos and labels  $(DEMO)/videos, $(DEMO)/index.jsonl"
+	@echo "videos and labels  $(DEMO)/videos, $(DEMO)/index.parquet"
 	@echo "features           $(DEMO)/features.zarr"
 	@echo "checkpoint         $(DEMO)/run (losses in log.jsonl, scores in evaluation/scores.json)"
 	@echo "a tube             $(DEMO)/tube.json, drawn in $(DEMO)/overlay.mp4"

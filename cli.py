@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from extract.run import OnClips
     from pipeline.config import Config
     from pipeline.ground import Grounding
+    from pipeline.prepare.draft import Draft, Finding
+    from pipeline.protocols import Protocol
+    from pipeline.score import Report
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -40,10 +43,30 @@ store_option = click.option("--store", help="Feature store, a folder or fsspec U
 device_option = click.option("--device", help="auto, cpu, cuda or cuda:N. [device]")
 
 
-def _with_config(command: F) -> F:
-    for option in config_options:
-        command = option(command)
-    return command
+split_option = click.option("--split", help="Only the samples of this split.")
+scoring_options = (
+    click.option("--protocol", type=click.Choice(["frames", "tubedetr", "stcat"]), default="frames",
+                 show_default=True, help="Which frames are compared; see docs/protocols.md."),
+    click.option("--temporal-gt", is_flag=True, help="Compare boxes over the true span, and nothing else."),
+    click.option("--at", "thresholds", type=click.FloatRange(0, 1), multiple=True, default=(0.3, 0.5),
+                 show_default=True, help="R of vIoU@R; may be given several times."),
+)  # fmt: skip
+preparing_options = (
+    click.option("--videos", type=click.Path(path_type=Path),
+                 help="Folder of the videos, as `features` is given it: each is looked at."),
+    click.option("--out", type=click.Path(path_type=Path), help="The index, a .parquet file. [paths.index]"),
+)  # fmt: skip
+
+
+def _with(options: Iterable[Callable[[F], F]]) -> Callable[[F], F]:
+    """A decorator that adds options which several commands share."""
+
+    def add(command: F) -> F:
+        for option in reversed(tuple(options)):
+            command = option(command)
+        return command
+
+    return add
 
 
 class _Cli(click.Group):
@@ -68,7 +91,8 @@ class _Warnings(logging.Handler):
     """Prints log records as the commands print their own warnings."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        _warn(record.getMessage())
+        if _is_first_process():
+            _warn(record.getMessage())
 
 
 @click.group(cls=_Cli, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -103,7 +127,7 @@ def main() -> None:
 @click.option("--scheduler", help="Address of a dask scheduler whose workers do the work.")
 @click.option("--redo", is_flag=True, help="Extract videos again that the store holds.")
 @device_option
-@_with_config
+@_with(config_options)
 def features(
     paths: tuple[str, ...], store: str | None, root: Path | None, backbone: str | None, weights: str | None,
     workers: int, scheduler: str | None, redo: bool, device: str | None,
@@ -145,17 +169,17 @@ def features(
         sys.exit(1)
 
 
-@main.command(epilog=_example("gkcmn-pipe text data/index.jsonl --store data/features.zarr"))
+@main.command(epilog=_example("gkcmn-pipe text data/index.parquet --store data/features.zarr"))
 @click.argument("index", type=click.Path(path_type=Path), required=False)
 @store_option
-@_with_config
+@_with(config_options)
 def text(index: Path | None, store: str | None, config_file: Path | None, assignments: tuple[str, ...]) -> None:
     """Encode the queries of INDEX into word vectors, and keep them in the store.
 
     Training does this by itself; do it beforehand for a machine without spaCy.
     """
     config = _config(config_file, assignments, {"paths.index": index, "paths.store": store})
-    from pipeline.annotations import read_index
+    from pipeline.index import read_index
     from pipeline.queries import ensure_queries
 
     samples = read_index(config.paths.index)
@@ -163,13 +187,13 @@ def text(index: Path | None, store: str | None, config_file: Path | None, assign
     click.echo(f"{len(report.queries)} queries, {report.added} new -> {config.paths.store}")
 
 
-@main.command(epilog=_example("gkcmn-pipe train data/index.jsonl --store data/features.zarr --out runs/first"))
+@main.command(epilog=_example("gkcmn-pipe train data/index.parquet --store data/features.zarr --out runs/first"))
 @click.argument("index", type=click.Path(path_type=Path), required=False)
 @store_option
 @click.option("--out", "run", type=click.Path(path_type=Path), help="Folder of the run. [paths.run]")
 @click.option("--epochs", type=int, help="[train.epochs]")
 @device_option
-@_with_config
+@_with(config_options)
 def train(
     index: Path | None, store: str | None, run: Path | None, epochs: int | None, device: str | None,
     config_file: Path | None, assignments: tuple[str, ...],
@@ -206,19 +230,24 @@ def train(
         _say(f"{report.epoch} epochs -> {paths.run}")
 
 
-@main.command(epilog=_example("gkcmn-pipe evaluate runs/first data/index.jsonl --store data/features.zarr"))
+@main.command(epilog=_example("gkcmn-pipe evaluate runs/first data/index.parquet --split test"))
 @click.argument("run", type=click.Path(path_type=Path), required=False)
 @click.argument("index", type=click.Path(path_type=Path), required=False)
 @store_option
-@click.option("--split", help="Only the samples of this split.")
+@split_option
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the results. [default: RUN/evaluation]")
+@_with(scoring_options)
 @device_option
-@_with_config
+@_with(config_options)
 def evaluate(
     run: Path | None, index: Path | None, store: str | None, split: str | None, out: Path | None,
+    protocol: Protocol, temporal_gt: bool, thresholds: tuple[float, ...],
     device: str | None, config_file: Path | None, assignments: tuple[str, ...],
 ) -> None:  # fmt: skip
-    """Score a trained RUN on the samples of INDEX: m_tIoU, m_vIoU, vIoU@0.3, vIoU@0.5."""
+    """Predict with a trained RUN, and score as `score` does, the samples of INDEX.
+
+    Writes predictions.jsonl, scores.json and scores.png.
+    """
     flags = {"paths.run": run, "paths.index": index, "paths.store": store, "device": device}
     config = _config(config_file, assignments, flags)
     paths = config.paths
@@ -227,19 +256,172 @@ def evaluate(
 
     with _progress() as progress:
         task = progress.add_task("evaluate", total=None, rate="")
-        evaluation = run_evaluation(
+        report = run_evaluation(
             paths.run, paths.index, paths.store, device=config.device, out=out, split=split,
+            protocol=protocol, temporal_gt=temporal_gt, thresholds=thresholds,
             on_batch=lambda done, total: progress.update(task, completed=done, total=total),
         )  # fmt: skip
-    from rich.console import Console
-    from rich.table import Table
+    _print_report(report)
+    click.echo(f"predictions, scores and a figure -> {out}")
 
-    rows = {**evaluation.by_kind, "all": evaluation.scores}
-    table = Table("sentences", "samples", *evaluation.scores.rows())
-    for name, scores in rows.items():
-        table.add_row(name, str(scores.samples), *(f"{100 * value:.2f}" for value in scores.rows().values()))
-    Console().print(table)
-    click.echo(f"predictions and scores -> {out}")
+
+@main.command(epilog=_example("gkcmn-pipe score predictions.jsonl data/index.parquet --split test --json scores.json"))
+@click.argument("predictions", type=click.Path(path_type=Path))
+@click.argument("index", type=click.Path(path_type=Path), required=False)
+@split_option
+@_with(scoring_options)
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the report, for `compare`.")
+@click.option("--figure", type=click.Path(path_type=Path), help="Write a figure: .png, .svg or .pdf.")
+@_with(config_options)
+def score(
+    predictions: Path, index: Path | None, split: str | None,
+    protocol: Protocol, temporal_gt: bool, thresholds: tuple[float, ...],
+    json_file: Path | None, figure: Path | None,
+    config_file: Path | None, assignments: tuple[str, ...],
+) -> None:  # fmt: skip
+    r"""Score PREDICTIONS of any model on the samples of INDEX: m_tIoU, m_vIoU, vIoU@R.
+
+    PREDICTIONS are JSON lines; boxes are xyxy in pixels, one a frame of the half-open span, or by key frame:
+
+    \b
+      {"id": "7", "span": [30, 32], "boxes": [[12, 8, 90, 200], [14, 8, 92, 200]]}
+      {"id": "8", "span": [30, 90], "boxes": {"30": [12, 8, 90, 200], "60": [20, 8, 98, 200]}}
+
+    A sample without a prediction counts as 0, and is named.
+    """
+    config = _config(config_file, assignments, {"paths.index": index})
+    from extract.files import check_writable
+    from pipeline.figure import check_figure, write_figure
+    from pipeline.index import of_split, read_index, train_samples
+    from pipeline.predictions import read_predictions
+    from pipeline.report import write_report
+    from pipeline.score import score as run_scoring
+
+    if json_file is not None:
+        check_writable(json_file)
+    if figure is not None:
+        check_figure(figure)
+    everything = read_index(config.paths.index)
+    report = run_scoring(
+        of_split(everything, split, config.paths.index), read_predictions(predictions),
+        protocol=protocol, temporal_gt=temporal_gt, thresholds=thresholds, train=train_samples(everything),
+    )  # fmt: skip
+    _print_report(report)
+    if json_file is not None:
+        write_report(json_file, report, predictions=str(predictions), index=str(config.paths.index))
+        click.echo(f"report -> {json_file}")
+    if figure is not None:
+        write_figure(figure, report)
+        click.echo(f"figure -> {figure}")
+
+
+@main.command(epilog=_example("gkcmn-pipe compare before.json after.json"))
+@click.argument("before", type=click.Path(path_type=Path))
+@click.argument("after", type=click.Path(path_type=Path))
+@click.option("--show", type=click.IntRange(0), default=10, show_default=True, help="Samples to list.")
+def compare(before: Path, after: Path, show: int) -> None:
+    """Compare two reports of `score --json` sample by sample: AFTER (B) less BEFORE (A).
+
+    The interval is a paired bootstrap over videos; a star marks a difference that it sets apart from 0.
+    """
+    from rich.console import Console
+
+    from pipeline.report import compare_reports
+    from pipeline.tables import changes_table, comparison_table
+
+    comparison = compare_reports(before, after)
+    console = Console()
+    console.print(comparison_table(comparison))
+    click.echo(f"{len(comparison.changes)} of {comparison.samples} samples changed")
+    if shown := comparison.changes[:show]:
+        console.print(changes_table(shown))
+
+
+@main.group()
+def prepare() -> None:
+    """Make an index of a data set's own files.
+
+    Every rule that a record meets is counted in a table, and every such record is named in INDEX.findings.jsonl.
+    """
+
+
+@prepare.command(epilog=_example("gkcmn-pipe prepare vidstg test_annotations.json --boxes vidor/ --videos videos/"))
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--boxes",
+    type=click.Path(path_type=Path),
+    help="VidOR's folder of annotations. Without it time alone can be scored.",
+)
+@_with(preparing_options)
+@_with(config_options)
+def vidstg(
+    files: tuple[Path, ...], boxes: Path | None, videos: Path | None, out: Path | None,
+    config_file: Path | None, assignments: tuple[str, ...],
+) -> None:  # fmt: skip
+    """Make an index of VidSTG: FILES are its train_annotations.json and the like."""
+    from pipeline.prepare.vidstg import vidstg_drafts
+
+    _prepare(lambda: vidstg_drafts(files, boxes), videos, out, config_file, assignments)
+
+
+@prepare.command(epilog=_example("gkcmn-pipe prepare hcstvg train_v2.json val_v2.json --videos videos/"))
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@_with(preparing_options)
+@_with(config_options)
+def hcstvg(
+    files: tuple[Path, ...], videos: Path | None, out: Path | None,
+    config_file: Path | None, assignments: tuple[str, ...],
+) -> None:  # fmt: skip
+    """Make an index of HC-STVG, v1 or v2: FILES are its train.json, val_v2.json and the like."""
+    from pipeline.prepare.hcstvg import hcstvg_drafts
+
+    _prepare(lambda: hcstvg_drafts(files), videos, out, config_file, assignments)
+
+
+@prepare.command(epilog=_example("gkcmn-pipe prepare plain labels.jsonl --videos clips/"))
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@_with(preparing_options)
+@_with(config_options)
+def plain(
+    files: tuple[Path, ...], videos: Path | None, out: Path | None,
+    config_file: Path | None, assignments: tuple[str, ...],
+) -> None:  # fmt: skip
+    r"""Make an index of your own labels: FILES hold JSON lines, one a sample.
+
+    \b
+      {"video": "a.mp4", "query": "the man in red runs", "span": [30, 32],
+       "boxes": [[12, 8, 90, 200], null], "split": "train"}
+    """
+    from pipeline.prepare.plain import plain_drafts
+
+    _prepare(lambda: plain_drafts(files), videos, out, config_file, assignments)
+
+
+def _prepare(
+    read: Callable[[], Iterator[Draft | Finding]], videos: Path | None, out: Path | None,
+    config_file: Path | None, assignments: tuple[str, ...],
+) -> None:  # fmt: skip
+    config = _config(config_file, assignments, {"paths.index": out})
+    from rich.console import Console
+
+    from pipeline.prepare.run import prepare as run_preparing
+    from pipeline.tables import findings_table
+
+    with _progress() as progress:
+        task = progress.add_task("videos", total=None, rate="")
+        prepared = run_preparing(
+            read(), config.paths.index, videos=videos, decode_timeout_s=config.extract.decode_timeout_s,
+            on_video=lambda done, total: progress.update(task, completed=done, total=total),
+        )  # fmt: skip
+    if prepared.findings:
+        Console().print(findings_table(prepared))
+    for split, kinds in prepared.counts().items():
+        parts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+        click.echo(f"{split or 'no split'}: {parts}, of {prepared.videos(split)} videos")
+    click.echo(
+        f"{len(prepared.samples)} samples -> {config.paths.index}; {prepared.rejected} rejected"
+        + (f", see {prepared.account}" if prepared.findings else "")
+    )
 
 
 @main.command(epilog=_example('gkcmn-pipe ground video.mp4 "the man in red" --json tube.json --overlay found.mp4'))
@@ -250,7 +432,7 @@ def evaluate(
 @click.option("--overlay", type=click.Path(path_type=Path), help="Write the video with the tube drawn on it.")
 @store_option
 @device_option
-@_with_config
+@_with(config_options)
 def ground(
     video: Path, query: str, checkpoint: Path | None, json_file: Path | None, overlay: Path | None,
     store: str | None, device: str | None, config_file: Path | None, assignments: tuple[str, ...],
@@ -299,7 +481,7 @@ def ground(
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that draw.")
 def synth(out: Path, videos: int, seed: int, workers: int) -> None:
-    """Draw labelled videos of walking people into OUT: OUT/videos/*.mp4 and OUT/index.jsonl.
+    """Draw labelled videos of walking people into OUT: OUT/videos/*.mp4 and OUT/index.parquet.
 
     The same seed gives the same data. Needs the extra [synth] and Mesa's OpenGL.
     """
@@ -312,7 +494,7 @@ def synth(out: Path, videos: int, seed: int, workers: int) -> None:
 
 
 @main.command(epilog=_example("gkcmn-pipe config --set train.epochs=40 > gkcmn.toml"))
-@_with_config
+@_with(config_options)
 def config(config_file: Path | None, assignments: tuple[str, ...]) -> None:
     """Show every setting as it is resolved, as TOML.
 
@@ -382,6 +564,19 @@ def _clip_progress(videos: int) -> Iterator[tuple[OnClips, Callable[[], None]]]:
             progress.update(tasks[key], completed=done, rate=f"{rate:.1f} clips/s", visible=done < total)
 
         yield on_clips, lambda: progress.advance(whole)
+
+
+def _print_report(report: Report) -> None:
+    from rich.console import Console
+
+    from pipeline.tables import report_table
+
+    Console().print(report_table(report))
+    if report.missing:
+        shown = ", ".join(report.missing[:5]) + (" ..." if len(report.missing) > 5 else "")
+        _warn(f"{len(report.missing)} samples have no prediction and count as 0: {shown}")
+    if not report.trivial:
+        _warn("no trivial rows: the index does not know its videos' sizes; prepare it with --videos")
 
 
 def _print_grounding(found: Grounding) -> None:

@@ -9,6 +9,7 @@ Dimension letters:
 
 from __future__ import annotations
 
+import warnings
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -127,8 +128,10 @@ def _load_inception(path: Path | None, device: torch.device) -> Backbone:
 
 
 def _load_i3d_r50(path: Path | None, device: torch.device) -> Backbone:
-    # Slow to import, and not needed for the default backbone.
-    from pytorchvideo.models.hub import i3d_r50
+    # Slow to import, and not needed for the default backbone. torch warns of what pytorchvideo uses of it.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        from pytorchvideo.models.hub import i3d_r50
 
     with torch.device("meta"):
         network = i3d_r50(pretrained=False)

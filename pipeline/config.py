@@ -29,8 +29,8 @@ class PathsConfig:
 
     store: str = "data/features.zarr"
     """Folder or fsspec URL of the feature store."""
-    index: Path = Path("data/index.jsonl")
-    """Labelled samples, one JSON line each."""
+    index: Path = Path("data/index.parquet")
+    """Labelled samples, as `prepare` and `synth` write them; JSON lines are read too."""
     run: Path = Path("runs/latest")
     """Folder of a training run and its checkpoint."""
 

@@ -157,6 +157,10 @@ class GroundingDataset(Dataset[Example]):
                 f"{missing[0]!r}; extract them with: gkcmn-pipe features VIDEOS --store {self._store.place}"
             )
         for sample in self.samples:
+            if not sample.labelled.any():
+                raise AnnotationError(
+                    f"sample {sample.id!r}: has no box; prepare the index with the data set's boxes (--boxes)"
+                )
             record = records[sample.video]
             assert record is not None
             if sample.segment is not None and sample.segment[1] > record.frame_count:

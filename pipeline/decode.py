@@ -15,33 +15,39 @@ from pipeline.steps import StepAxis, interpolate_boxes
 from pipeline.types import Span, Tube
 
 
-def decode_tubes(output: ModelOutput, batch: Batch, config: ModelConfig) -> list[Tube]:
-    """One tube for each example: the best candidate's span, and the heatmap peaks' boxes inside it."""
+def decode_tubes(output: ModelOutput, batch: Batch, config: ModelConfig, *, true_spans: bool = False) -> list[Tube]:
+    """One tube for each example: the best candidate's span, and the heatmap peaks' boxes inside it.
+
+    With `true_spans` the span is the sample's own, for judging boxes alone.
+    """
     with torch.inference_mode():
         lengths = batch.inputs.step_mask.sum(dim=1).to(output.score_logits.device)
         spans, scores = best_spans(output.score_logits, output.offsets, lengths, config.candidate_widths)
         boxes, _ = peak_boxes(output.heatmap_logits, output.distances)
     return [
-        decode_tube(span, box[: example.axis.steps], example.axis, example.record, score=float(score))
+        decode_tube(
+            span_frames(span, example.axis) if example.sample is None or not true_spans else example.sample.span,
+            box[: example.axis.steps],
+            example.axis,
+            example.record,
+            score=float(score),
+        )
         for span, box, score, example in zip(
             spans.cpu().numpy(), boxes.cpu().numpy(), scores.cpu().numpy(), batch.examples, strict=True
         )
     ]
 
 
-def decode_tube(
-    span_steps: np.ndarray, step_boxes: np.ndarray, axis: StepAxis, record: VideoRecord, *, score: float
-) -> Tube:
-    """A span in steps and one box a step, as a tube.
+def decode_tube(span: Span, step_boxes: np.ndarray, axis: StepAxis, record: VideoRecord, *, score: float) -> Tube:
+    """A span and one box a step, as a tube.
 
     Args:
-        span_steps: float (2,).
+        span: in source frames.
         step_boxes: float (step, 4), xyxy in [0, 1].
         axis: the example's time axis.
         record: gives the picture's size.
         score: predicted tIoU.
     """
-    span = _frames(span_steps, axis)
     return Tube(span=span, boxes=boxes_over(span, step_boxes, axis, record), score=score)
 
 
@@ -58,7 +64,7 @@ def boxes_over(span: Span, step_boxes: np.ndarray, axis: StepAxis, record: Video
     return interpolate_boxes(frames, axis.centres[inside], step_boxes[inside]) * scale
 
 
-def _frames(span_steps: np.ndarray, axis: StepAxis) -> Span:
+def span_frames(span_steps: np.ndarray, axis: StepAxis) -> Span:
     """Whole frames of a span in steps; at least one."""
     low, high = axis.segment
     start, end = (round(float(point)) for point in axis.to_frames(span_steps))

@@ -11,6 +11,10 @@ class AnnotationError(GkcmnError, ValueError):
     """A record of an index that cannot be used."""
 
 
+class PredictionError(GkcmnError, ValueError):
+    """Predictions that cannot be scored."""
+
+
 class CheckpointError(GkcmnError, ValueError):
     """A run that is absent, incomplete, or of another version."""
 

@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
 
-from extract.files import write_text
 from extract.store import FeatureStore
 from model.gkcmn import Gkcmn
-from pipeline.annotations import read_index
 from pipeline.checkpoint import RunSettings, load_model
 from pipeline.dataset import Batch, GroundingDataset, collate
 from pipeline.decode import decode_tubes
 from pipeline.device import resolve_device
 from pipeline.errors import CheckpointError
-from pipeline.metrics import SampleScore, Scores, mean_scores, score_sample
+from pipeline.figure import write_figure
+from pipeline.index import of_split, read_index, train_samples
+from pipeline.predictions import tube_prediction, write_predictions
+from pipeline.protocols import Protocol
 from pipeline.queries import encoding_name, ensure_queries
+from pipeline.report import write_report
+from pipeline.score import THRESHOLDS, Report, score
 from pipeline.types import Sample, Tube
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """Scores over an index, whole and by kind of sentence."""
-
-    scores: Scores
-    by_kind: dict[str, Scores]
 
 
 def evaluate(
@@ -41,10 +35,13 @@ def evaluate(
     device: str,
     out: Path,
     split: str | None = None,
+    protocol: Protocol = "frames",
+    temporal_gt: bool = False,
+    thresholds: Sequence[float] = THRESHOLDS,
     batch_size: int = 16,
     on_batch: Callable[[int, int], None] = lambda *_: None,
-) -> Evaluation:
-    """Predict and score every sample; write predictions.jsonl and scores.json into `out`.
+) -> Report:
+    """Predict and score every sample; write predictions.jsonl, scores.json and scores.png into `out`.
 
     Args:
         run: a trained run's folder.
@@ -53,6 +50,9 @@ def evaluate(
         device: as `pipeline.device.resolve_device` takes it.
         out: folder for the results.
         split: only samples of this split.
+        protocol: see `pipeline.score.score`.
+        temporal_gt: predict boxes over the true span, and compare nothing else.
+        thresholds: R of vIoU@R.
         batch_size: samples at once; does not change a result.
         on_batch: called with the batches done and in all.
 
@@ -60,45 +60,57 @@ def evaluate(
         GkcmnError: something is missing or does not fit; the message says what.
     """
     model, settings = load_model(run)
-    samples = read_index(index, split=split)
+    everything = read_index(index)
     store = FeatureStore.open(store_place)
     check_features(settings, store, run)
     check_encoding(settings, run)
+    samples = with_facts(of_split(everything, split, index), store)
     queries = ensure_queries((sample.query for sample in samples), store_place, settings.config.extract).queries
     dataset = GroundingDataset(samples, store, queries, max_steps=settings.config.model.max_steps, cache_mb=0)
     # Typed by its collate function's result, which torch's own stubs do not follow.
     loader: DataLoader[Any] = DataLoader(dataset, batch_size=batch_size, collate_fn=collate)
-    results: list[tuple[Sample, Tube, SampleScore]] = []
-    for number, (batch, tubes) in enumerate(predict(model, loader, resolve_device(device)), start=1):
+    results: list[tuple[Sample, Tube]] = []
+    for number, (batch, tubes) in enumerate(
+        predict(model, loader, resolve_device(device), true_spans=temporal_gt), start=1
+    ):
         for example, tube in zip(batch.examples, tubes, strict=True):
             assert example.sample is not None
-            results.append((example.sample, tube, score_sample(tube, example.sample)))
+            results.append((example.sample, tube))
         on_batch(number, len(loader))
-    evaluation = Evaluation(
-        scores=mean_scores([score for *_, score in results]),
-        by_kind={
-            kind: mean_scores([score for sample, _, score in results if sample.kind == kind])
-            for kind in sorted({sample.kind for sample, *_ in results})
-        },
+    report = score(
+        samples,
+        {sample.id: tube_prediction(sample, tube) for sample, tube in results},
+        protocol=protocol,
+        temporal_gt=temporal_gt,
+        thresholds=thresholds,
+        train=with_facts(train_samples(everything), store),
     )
-    write_text(out / "predictions.jsonl", "".join(_line(*result) for result in results))
-    values = {
-        "run": str(run),
-        "index": str(index),
-        "all": evaluation.scores.values(),
-        **{kind: scores.values() for kind, scores in evaluation.by_kind.items()},
-    }
-    write_text(out / "scores.json", json.dumps(values, indent=2) + "\n")
-    return evaluation
+    write_predictions(out / "predictions.jsonl", results)
+    write_report(out / "scores.json", report, predictions=str(out / "predictions.jsonl"), index=str(index))
+    write_figure(out / "scores.png", report)
+    return report
 
 
-def predict(model: Gkcmn, batches: Iterable[Batch], device: str) -> Iterator[tuple[Batch, list[Tube]]]:
-    """Run a model over batches, and decode each: one tube an example."""
+def with_facts(samples: Sequence[Sample], store: FeatureStore) -> list[Sample]:
+    """Samples with what a store knows of their videos; those of videos that it lacks stay as they are."""
+    records = {key: store.record(key) for key in {sample.video for sample in samples}}
+    return [
+        sample
+        if (record := records[sample.video]) is None
+        else replace(sample, size=(record.width, record.height), frame_count=record.frame_count, fps=record.fps)
+        for sample in samples
+    ]
+
+
+def predict(
+    model: Gkcmn, batches: Iterable[Batch], device: str, *, true_spans: bool = False
+) -> Iterator[tuple[Batch, list[Tube]]]:
+    """Run a model over batches, and decode each: one tube an example, over its true span if that is asked for."""
     model = model.to(device)
     for batch in batches:
         with torch.inference_mode():
             output = model(batch.inputs.to(torch.device(device)))
-        yield batch, decode_tubes(output, batch, model.config)
+        yield batch, decode_tubes(output, batch, model.config, true_spans=true_spans)
 
 
 def differing_settings(settings: RunSettings, store: FeatureStore) -> list[str]:
@@ -120,15 +132,3 @@ def check_features(settings: RunSettings, store: FeatureStore, run: Path) -> Non
             f"{run}: learnt from features with another {', '.join(differing)} than those of {store.place}; "
             "use a store made with the run's settings"
         )
-
-
-def _line(sample: Sample, tube: Tube, score: SampleScore) -> str:
-    content = {
-        "id": sample.id,
-        "span": tube.span,
-        "boxes": tube.boxes.round(2).tolist(),
-        "score": round(tube.score, 4),
-        "tIoU": round(score.tiou, 4),
-        "vIoU": round(score.viou, 4),
-    }
-    return json.dumps(content) + "\n"

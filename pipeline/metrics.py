@@ -1,21 +1,28 @@
-"""m_tIoU, m_vIoU and vIoU@R, over every frame, with half-open ends.
+"""tIoU and vIoU of tubes.
 
-tIoU = |S_I| / |S_U|, the frames of both spans over those of either. vIoU = the sum of box IoU over S_I,
-divided by |S_U|. Frames of the true span without a box count in tIoU alone: nothing can be compared there.
+tIoU = |S_I| / |S_U|, the frames of both spans over those of either. vIoU = the sum of box IoU over S_I, divided by
+|S_U|. A frame of S_I without a true box counts with the mean IoU of those that have one, so that what is not
+labelled neither helps nor harms, a perfect tube scores 1, and vIoU never exceeds tIoU where every frame counts.
+
+gt_vIoU (the paper's Table 2) is vIoU with the true span in place of the predicted one: the mean box IoU over it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
 
-from model.boxes import box_iou
-from pipeline.types import Sample, Tube
+from model.boxes import box_iou, span_iou
+from pipeline.protocols import Protocol, compare_spans
+from pipeline.steps import interpolate_boxes
+from pipeline.types import Prediction, Sample
 
-THRESHOLDS = (0.3, 0.5)
+BATCH = 1024
+"""Samples whose boxes are compared in one go."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,55 +31,58 @@ class SampleScore:
 
     tiou: float
     viou: float
+    """NaN where the truth has no boxes; gt_vIoU if that was asked for."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Scores:
-    """Means over samples, in [0, 1]."""
+def score_samples(
+    pairs: Iterable[tuple[Sample, Prediction | None]], protocol: Protocol = "frames", *, temporal_gt: bool = False
+) -> Iterator[SampleScore]:
+    """Compare predictions with their samples' true tubes; None scores 0.
 
-    samples: int
-    m_tiou: float
-    m_viou: float
-    viou_at: dict[str, float]
-    """Share of samples whose vIoU exceeds R, by R."""
+    Args:
+        pairs: samples, each with what was predicted for it.
+        protocol: which frames are compared.
+        temporal_gt: take the true span in place of the predicted one.
 
-    def rows(self) -> dict[str, float]:
-        """Names as papers print them."""
-        return {
-            "m_tIoU": self.m_tiou,
-            "m_vIoU": self.m_viou,
-            **{f"vIoU@{threshold}": share for threshold, share in self.viou_at.items()},
-        }
-
-    def values(self) -> dict[str, object]:
-        """As JSON knows them."""
-        return asdict(self)
+    Raises:
+        ValueError: the protocol needs what a sample does not know.
+    """
+    pairs = iter(pairs)
+    while batch := list(islice(pairs, BATCH)):
+        yield from _score_batch(batch, protocol, temporal_gt)
 
 
-def score_sample(tube: Tube, sample: Sample) -> SampleScore:
-    """Compare a predicted tube with a sample's true one."""
-    (a, b), (c, d) = tube.span, sample.span
-    shared = range(max(a, c), min(b, d))
-    intersection = len(shared)
-    union = (b - a) + (d - c) - intersection
-    unlabelled = np.isnan(sample.boxes[:, 0])
-    overlap = 0.0
-    if intersection:
-        predicted = tube.boxes[shared.start - a : shared.stop - a]
-        truth = sample.boxes[shared.start - c : shared.stop - c]
-        labelled = ~np.isnan(truth[:, 0])
-        overlap = float(
-            box_iou(torch.from_numpy(predicted[labelled]).double(), torch.from_numpy(truth[labelled]).double()).sum()
-        )
-    return SampleScore(tiou=intersection / union, viou=overlap / (union - int(unlabelled.sum())))
+def _score_batch(
+    pairs: list[tuple[Sample, Prediction | None]], protocol: Protocol, temporal_gt: bool
+) -> list[SampleScore]:
+    spans = np.zeros((len(pairs), 2, 2))
+    shares, predicted, true = np.zeros(len(pairs)), [], []
+    for row, (sample, prediction) in enumerate(pairs):
+        if prediction is None:
+            predicted.append(_NO_BOXES)
+            true.append(_NO_BOXES)
+            continue
+        compared = compare_spans(sample, sample.span if temporal_gt else prediction.span, protocol)
+        spans[row] = compared.true, compared.predicted
+        shares[row] = len(compared.shared) / max(1, len(compared.union))
+        rows = compared.shared - sample.span[0]
+        rows = rows[sample.labelled[rows]] if len(prediction.boxes) else rows[:0]
+        predicted.append(prediction_boxes(prediction, rows + sample.span[0]))
+        true.append(sample.boxes[rows])
+    counts = [len(part) for part in true]
+    ious = box_iou(*(torch.from_numpy(np.concatenate(part)).double() for part in (predicted, true))).numpy()
+    sums = np.bincount(np.repeat(np.arange(len(pairs)), counts), weights=ious, minlength=len(pairs))
+    vious = shares * sums / np.maximum(1, counts)
+    vious[[not sample.labelled.any() for sample, _ in pairs]] = np.nan
+    tious = span_iou(torch.from_numpy(spans[:, 0]), torch.from_numpy(spans[:, 1]))
+    return [SampleScore(tiou=tiou, viou=viou) for tiou, viou in zip(tious.tolist(), vious.tolist(), strict=True)]
 
 
-def mean_scores(scores: Sequence[SampleScore]) -> Scores:
-    """Means of at least one sample's scores."""
-    viou = np.array([score.viou for score in scores])
-    return Scores(
-        samples=len(scores),
-        m_tiou=float(np.mean([score.tiou for score in scores])),
-        m_viou=float(viou.mean()),
-        viou_at={str(threshold): float((viou > threshold).mean()) for threshold in THRESHOLDS},
-    )
+def prediction_boxes(prediction: Prediction, frames: np.ndarray) -> np.ndarray:
+    """Predicted boxes at frames: float32 (len(frames), 4), linear between those given, the nearest beyond."""
+    if len(frames) == 0:
+        return _NO_BOXES
+    return interpolate_boxes(frames, prediction.frames, prediction.boxes)
+
+
+_NO_BOXES = np.empty((0, 4), np.float32)

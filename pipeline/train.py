@@ -17,7 +17,6 @@ from extract.files import write_text
 from extract.store import FeatureStore
 from model.gkcmn import Gkcmn
 from model.losses import Losses, gkcmn_losses
-from pipeline.annotations import read_index, samples_digest
 from pipeline.checkpoint import (
     LOG,
     Progress,
@@ -32,6 +31,7 @@ from pipeline.config import Config, TrainConfig, config_values
 from pipeline.dataset import Batch, GroundingDataset, collate
 from pipeline.device import resolve_device
 from pipeline.errors import CheckpointError
+from pipeline.index import read_index, samples_digest
 from pipeline.queries import encoding_name, ensure_queries
 
 

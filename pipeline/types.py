@@ -27,6 +27,31 @@ class Sample:
     boxes: np.ndarray
     """float32 (span frame, 4), xyxy in source pixels; NaN where a frame has no box."""
     split: str | None
+    size: tuple[int, int] | None = None
+    """Width and height of the picture in pixels, where they are known."""
+    frame_count: int | None = None
+    """Frames of the whole video, where they are known."""
+    fps: float | None = None
+    """Average rate in frames a second, where it is known."""
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """Bool (span frame,): where there is a box."""
+        return ~np.isnan(self.boxes[:, 0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """A tube that some model gives for one sample."""
+
+    id: str
+    """The sample's."""
+    span: Span
+    """May be empty: then nothing was found."""
+    frames: np.ndarray
+    """int64 (box,), ascending: the frames whose boxes were given."""
+    boxes: np.ndarray
+    """float32 (box, 4), xyxy in source pixels. One without area overlaps nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -70,7 +70,7 @@ def lossless(path: Path, frames: list[np.ndarray]) -> Path:
     return write_video(path, frames, codec="ffv1", pixels="bgr0")
 
 
-def write_index(path: Path, lines: list[dict[str, Any]]) -> Path:
+def write_index_lines(path: Path, lines: list[dict[str, Any]]) -> Path:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     return path
 

@@ -7,10 +7,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import av
+import click
 import numpy as np
 import pytest
 import torch
@@ -19,7 +20,7 @@ from safetensors.torch import load_file
 
 from cli import main
 from extract.store import FeatureStore
-from tests.media import moving_square, square_sample, write_index, write_video
+from tests.media import moving_square, square_sample, write_index_lines, write_video
 
 SMALL_MODEL = (
     "--set",
@@ -53,9 +54,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         codec="libx264rgb",
         pixels="rgb24",
     )
-    (root / "data").mkdir()
-    write_index(
-        root / "data" / "index.jsonl",
+    write_index_lines(
+        root / "labels.jsonl",
         [
             square_sample("a.mp4", "the red square moves to the right", (8, 24)),
             square_sample("a.mp4", "what moves?", (0, 12), kind="interrogative"),
@@ -66,6 +66,10 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     os.chdir(root)
     try:
         assert "2 videos done" in run("features", "clips").output
+        assert (
+            "3 samples -> data/index.parquet; 0 rejected"
+            in run("prepare", "plain", "labels.jsonl", "--videos", "clips").output
+        )
         run("train", "--epochs", 1, *SMALL_MODEL)
     finally:
         os.chdir(before)
@@ -81,6 +85,15 @@ def inside(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # Help
 
 
+def leaves(group: click.Group, *names: str) -> Iterator[tuple[str, ...]]:
+    """Names of the commands that are no groups."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from leaves(command, *names, name)
+        else:
+            yield (*names, name)
+
+
 def test_help_is_quick() -> None:
     def seconds(*command: str) -> float:
         begun = time.perf_counter()
@@ -92,16 +105,20 @@ def test_help_is_quick() -> None:
     assert min(seconds(*COMMAND, "--help") for _ in range(3)) < 3 * bare
 
 
-@pytest.mark.parametrize("command", sorted(main.commands))
-def test_every_command_has_help_with_an_example_that_parses(command: str) -> None:
-    text = " ".join(run(command, "--help").output.split())
+@pytest.mark.parametrize("names", sorted(leaves(main)), ids=" ".join)
+def test_every_command_has_help_with_an_example_that_parses(names: tuple[str, ...]) -> None:
+    text = " ".join(run(*names, "--help").output.split())
     example = re.search(r"Example: gkcmn-pipe (.*)$", text)
     assert example is not None
     import shlex
 
-    name, *args = shlex.split(example[1].partition(" > ")[0])
-    assert name == command
-    main.commands[command].make_context(command, args)
+    words = shlex.split(example[1].partition(" > ")[0])
+    assert tuple(words[: len(names)]) == names
+    command: click.Command = main
+    for name in names:
+        assert isinstance(command, click.Group)
+        command = command.commands[name]
+    command.make_context(names[-1], words[len(names) :])
 
 
 # The whole line
@@ -129,10 +146,24 @@ def test_evaluate_writes_predictions_and_scores(inside: Path) -> None:
     scores = json.loads(Path("scores/scores.json").read_text())
     lines = [json.loads(line) for line in Path("scores/predictions.jsonl").read_text().splitlines()]
     assert [line["id"] for line in lines] == ["1", "2", "3"]
-    assert scores["all"]["m_tiou"] == pytest.approx(np.mean([line["tIoU"] for line in lines]), abs=1e-4)
-    assert scores["interrogative"]["samples"] == 1
+    groups = scores["groups"]
+    assert groups["all"]["all"]["m_tIoU"]["mean"] == pytest.approx(np.mean([one["tiou"] for one in scores["samples"]]))
+    assert groups["sentence"]["interrogative"]["samples"] == 1
     for line in lines:
         assert len(line["boxes"]) == line["span"][1] - line["span"][0] >= 1
+    assert Path("scores/scores.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("flags", [(), ("--temporal-gt",), ("--protocol", "stcat"), ("--protocol", "tubedetr")])
+def test_score_agrees_with_evaluate(inside: Path, tmp_path: Path, flags: tuple[str, ...]) -> None:
+    run("evaluate", "--out", tmp_path, *flags)
+    run("score", tmp_path / "predictions.jsonl", "--json", tmp_path / "again.json", *flags)
+    one, two = (json.loads((tmp_path / name).read_text()) for name in ("scores.json", "again.json"))
+    # Predictions are written to a hundredth of a pixel.
+    for name, estimate in one["groups"]["all"]["all"].items():
+        assert two["groups"]["all"]["all"][name] == pytest.approx(estimate, abs=1e-3)
+    output = run("compare", tmp_path / "scores.json", tmp_path / "again.json").output
+    assert "samples changed" in output
 
 
 @pytest.mark.parametrize(("video", "size"), [("clips/a.mp4", (64, 48)), ("clips/deep/b.mp4", (66, 50))])
@@ -296,7 +327,7 @@ def test_mistakes_are_one_line_each(inside: Path, tmp_path: Path) -> None:
         result = run(*args, code=1)
         assert message in result.stderr, (args, result.stderr)
         assert ";" in result.stderr, result.stderr  # cause; remedy
-    few = write_index(tmp_path / "few.jsonl", [square_sample("a.mp4", "the square", (2, 9))])
+    few = write_index_lines(tmp_path / "few.jsonl", [square_sample("a.mp4", "the square", (2, 9))])
     result = run("train", few, "--epochs", 2, *SMALL_MODEL, code=1)
     assert "its run was begun otherwise (the samples)" in result.stderr
     run("features", code=2)

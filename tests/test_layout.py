@@ -6,6 +6,7 @@ import shlex
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from cli import main
@@ -68,7 +69,11 @@ def test_the_readme_s_commands_exist() -> None:
             assert re.search(rf"^{name}:", makefile, flags=re.MULTILINE), line
         else:
             assert program == "gkcmn-pipe"
-            main.commands[name].make_context(name, args)
+            command = main.commands[name]
+            if isinstance(command, click.Group):
+                name, *args = args
+                command = command.commands[name]
+            command.make_context(name, args)
 
 
 def test_the_readme_lists_every_command() -> None:

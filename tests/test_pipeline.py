@@ -1,4 +1,4 @@
-"""Annotations, targets, decoding and metrics, on samples made here."""
+"""The index, targets and decoding, on samples made here."""
 
 import json
 from pathlib import Path
@@ -11,14 +11,15 @@ from hypothesis import strategies as st
 
 from extract.clips import plan_clips
 from extract.records import EncodedQuery, VideoFeatures, VideoRecord
-from pipeline.annotations import read_index
 from pipeline.dataset import collate, make_example, make_target
-from pipeline.decode import boxes_over, decode_tube
+from pipeline.decode import boxes_over, decode_tube, span_frames
 from pipeline.errors import AnnotationError
-from pipeline.metrics import mean_scores, score_sample
+from pipeline.index import read_index
+from pipeline.metrics import score_samples
+from pipeline.predictions import tube_prediction
 from pipeline.steps import step_axis
-from pipeline.types import Sample, Span, Tube
-from tests.media import square_sample, write_index
+from pipeline.types import Sample, Span
+from tests.media import square_sample, write_index_lines
 
 
 def record(frames: int = 100) -> VideoRecord:
@@ -47,7 +48,7 @@ def test_an_index_is_read(tmp_path: Path) -> None:
         square_sample("b.mp4", "who moves?", (0, 3), id="x", kind="interrogative", segment=[0, 9], split="val"),
     ]
     lines[0]["boxes"][1] = None
-    first, second = read_index(write_index(tmp_path / "i.jsonl", lines))
+    first, second = read_index(write_index_lines(tmp_path / "i.jsonl", lines))
     assert (first.id, first.span, first.split) == ("1", (2, 6), None)
     assert np.isnan(first.boxes[1]).all()
     assert first.boxes[0].tolist() == [4, 12, 20, 28]
@@ -74,7 +75,7 @@ def test_an_index_is_read(tmp_path: Path) -> None:
 def test_a_line_that_cannot_be_used_is_named(tmp_path: Path, change: dict[str, Any], cause: str) -> None:
     lines = [square_sample("a.mp4", "q", (0, 1)), {**square_sample("a.mp4", "q", (2, 6)), **change}]
     with pytest.raises(AnnotationError, match=f"i.jsonl:2: .*{cause}"):
-        read_index(write_index(tmp_path / "i.jsonl", lines))
+        read_index(write_index_lines(tmp_path / "i.jsonl", lines))
 
 
 def test_an_index_that_cannot_be_used(tmp_path: Path) -> None:
@@ -108,9 +109,9 @@ def test_a_true_target_decodes_to_its_tube(data: st.DataObject) -> None:
     truth = sample((start, end))
     axis = step_axis(plan_clips(frames, length=8, stride=4), None, max_steps=200)
     target = make_target(truth, axis, record(frames))
-    tube = decode_tube(target.span, target.boxes, axis, record(frames), score=1.0)
+    tube = decode_tube(span_frames(target.span, axis), target.boxes, axis, record(frames), score=1.0)
     assert tube.span == (start, end)
-    score = score_sample(tube, truth)
+    (score,) = score_samples([(truth, tube_prediction(truth, tube))])
     assert score.tiou == 1
     assert score.viou > 0.9  # a linear track loses only what lies beyond the outermost steps
 
@@ -155,58 +156,3 @@ def test_a_batch_pads_and_keeps_order() -> None:
     assert batch.target is not None
     assert batch.target.box_mask.shape == (2, 9)
     assert (batch.inputs.features[0, 4:] == 0).all()
-
-
-# Metrics
-
-
-def tube(span: Span, boxes: np.ndarray) -> Tube:
-    return Tube(span=span, boxes=boxes, score=1.0)
-
-
-def test_metrics_by_hand() -> None:
-    truth = sample((10, 20), np.tile(np.array([0, 0, 10, 10], np.float32), (10, 1)))
-    found = tube((15, 25), np.tile(np.array([5, 0, 15, 10], np.float32), (10, 1)))
-    score = score_sample(found, truth)
-    assert score.tiou == pytest.approx(5 / 15)
-    assert score.viou == pytest.approx(5 * (1 / 3) / 15)
-
-
-def test_perfect_and_disjoint() -> None:
-    truth = sample((10, 20))
-    assert score_sample(tube((10, 20), truth.boxes), truth).viou == pytest.approx(1)
-    apart = score_sample(tube((20, 30), truth.boxes), truth)
-    assert (apart.tiou, apart.viou) == (0, 0)
-    truth.boxes[3:5] = np.nan
-    assert score_sample(tube((10, 20), np.nan_to_num(truth.boxes)), truth).viou == pytest.approx(1)
-
-
-@given(st.integers(0, 50), st.integers(1, 50), st.integers(0, 50), st.integers(1, 50), st.integers(0, 9))
-def test_viou_agrees_with_the_definition(a: int, n: int, c: int, m: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-
-    def boxes(count: int) -> np.ndarray:
-        low = rng.uniform(0, 20, (count, 2))
-        return np.concatenate([low, low + rng.uniform(1, 20, (count, 2))], axis=1).astype(np.float32)
-
-    truth, found = sample((c, c + m), boxes(m)), tube((a, a + n), boxes(n))
-    total, union = 0.0, 0
-    for frame in range(101):
-        in_truth, in_found = c <= frame < c + m, a <= frame < a + n
-        union += in_truth or in_found
-        if in_truth and in_found:
-            p, q = found.boxes[frame - a].astype(float), truth.boxes[frame - c].astype(float)
-            w, h = min(p[2], q[2]) - max(p[0], q[0]), min(p[3], q[3]) - max(p[1], q[1])
-            inner = max(w, 0) * max(h, 0)
-            total += inner / ((p[2] - p[0]) * (p[3] - p[1]) + (q[2] - q[0]) * (q[3] - q[1]) - inner)
-    score = score_sample(found, truth)
-    assert score.viou == pytest.approx(total / union)
-    assert score.viou <= score.tiou + 1e-9
-
-
-def test_means_and_recalls() -> None:
-    truth = sample((0, 10))
-    scores = mean_scores(
-        [score_sample(tube((0, 10), truth.boxes), truth), score_sample(tube((10, 20), truth.boxes), truth)]
-    )
-    assert scores.rows() == pytest.approx({"m_tIoU": 0.5, "m_vIoU": 0.5, "vIoU@0.3": 0.5, "vIoU@0.5": 0.5})

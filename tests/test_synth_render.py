@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from extract.errors import OutputError
+from pipeline.index import read_index
 from pipeline.synth import draw
 from pipeline.synth.cast import SHIRTS
 from pipeline.synth.render import Painter, box_of, shrink
@@ -36,12 +37,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def contents(out: Path) -> dict[str, bytes]:
-    files = [out / "index.jsonl", *sorted((out / "videos").glob("*.mp4"))]
+    files = [out / "index.parquet", *sorted((out / "videos").glob("*.mp4"))]
     return {file.name: file.read_bytes() for file in files}
 
 
 def samples(out: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (out / "index.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [line for path in sorted((out / "labels").iterdir()) for line in json.loads(path.read_text())]
 
 
 def frames_of(path: Path) -> int:
@@ -72,6 +73,7 @@ def test_index_describes_the_videos(folder: Path) -> None:
         assert 32 <= count <= 40
         assert 0 <= start < end <= count
         assert len(sample["boxes"]) == end - start
+        assert sample["frame_count"] == count
         seen = [box for box in sample["boxes"] if box is not None]
         assert len(seen) >= 0.8 * (end - start)
         for x1, y1, x2, y2 in seen:
@@ -80,11 +82,19 @@ def test_index_describes_the_videos(folder: Path) -> None:
 
 
 @pytest.mark.opengl
+def test_index_holds_the_labels(folder: Path) -> None:
+    for label, sample in zip(samples(folder), read_index(folder / "index.parquet"), strict=True):
+        assert (sample.id, sample.video, sample.query) == (label["id"], label["video"], label["query"])
+        assert [None if np.isnan(box[0]) else box.tolist() for box in sample.boxes] == label["boxes"]
+        assert (sample.size, sample.fps) == ((320, 240), 15)
+
+
+@pytest.mark.opengl
 def test_same_seed_same_bytes_and_an_interrupted_run_is_completed(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "again"
     draw_videos(out, videos=1, seed=SEED)
     first = (out / "videos" / "0000.mp4").stat().st_mtime_ns
-    (out / "index.jsonl").unlink()
+    (out / "index.parquet").unlink()
     (out / "videos" / "0001.mp4.0a1b2c3d.partial").write_bytes(b"left by a run that was killed")
     draw_videos(out, videos=2, seed=SEED)
     assert contents(out) == contents(folder)

@@ -14,13 +14,16 @@ import numpy as np
 
 from extract.errors import OutputError
 from extract.files import write_text
+from pipeline import types
 from pipeline.errors import RenderError
+from pipeline.index import write_index
+from pipeline.plain import box_rows
 from pipeline.synth.camera import HEIGHT_PIXELS, WIDTH_PIXELS
 from pipeline.synth.draw import draw_script
 from pipeline.synth.script import Script
 from pipeline.synth.sentences import Sample, draw_samples
 
-VERSION = 1
+VERSION = 2
 """Of the scenes: the same version and seed give the same data."""
 MIN_SEEN = 0.8
 """Least share of a span's frames in which the actor must be visible."""
@@ -38,7 +41,7 @@ def draw_videos(
     workers: int = 1,
     on_video: Callable[[str], None] = lambda _: None,
 ) -> Path:
-    """Draw `videos` videos into out/videos, and write their samples to out/index.jsonl.
+    """Draw `videos` videos into out/videos, and write their samples to out/index.parquet.
 
     Video k depends on the seed and k alone. What is there already is kept, so the same command completes
     an interrupted one, and a larger number extends it.
@@ -57,9 +60,11 @@ def draw_videos(
         on_video(name)
     for name in _drawn(out, missing, seed, workers):
         on_video(name)
-    lines = [line for name in names for line in json.loads(_labels(out, name).read_text(encoding="utf-8"))]
-    index = out / "index.jsonl"
-    write_text(index, "".join(json.dumps(line) + "\n" for line in lines))
+    index = out / "index.parquet"
+    write_index(
+        index,
+        [_sample(label) for name in names for label in json.loads(_labels(out, name).read_text(encoding="utf-8"))],
+    )
     return index
 
 
@@ -68,7 +73,7 @@ def _claim(out: Path, seed: int) -> None:
     mark = {"version": VERSION, "seed": seed, "size": [WIDTH_PIXELS, HEIGHT_PIXELS]}
     path = out / "synth.json"
     if not path.is_file():
-        if (out / "index.jsonl").exists() or (out / "videos").exists():
+        if (out / "index.parquet").exists() or (out / "videos").exists():
             raise OutputError(f"{out}: holds an index or videos that were not drawn here; name another folder")
         write_text(path, json.dumps(mark) + "\n")
         return
@@ -138,6 +143,22 @@ def draw_video(out: Path, name: str, seed: int) -> str:
         return name
 
 
+def _sample(label: Label) -> types.Sample:
+    return types.Sample(
+        id=label["id"],
+        video=label["video"],
+        query=label["query"],
+        kind=label["kind"],
+        segment=None,
+        span=(label["span"][0], label["span"][1]),
+        boxes=box_rows(label["boxes"]),
+        split=None,
+        size=(WIDTH_PIXELS, HEIGHT_PIXELS),
+        frame_count=label["frame_count"],
+        fps=label["fps"],
+    )
+
+
 def _is_seen(boxes: list[tuple[int, int, int, int] | None]) -> bool:
     """Whether the labelled actor is visible, and large enough, for most of its span."""
     sides = [max(box[2] - box[0], box[3] - box[1]) for box in boxes if box is not None]
@@ -155,4 +176,6 @@ def _label(
         "kind": sample.kind,
         "span": [sample.start_frame, sample.end_frame],
         "boxes": boxes,
+        "frame_count": script.frames,
+        "fps": float(script.rate),
     }

@@ -1,4 +1,4 @@
-"""The plain index: one JSON line for each labelled sentence.
+"""Samples as JSON lines, the format to write by hand or by script.
 
     {"video": "clips/7.mp4", "query": "the man in red runs", "span": [30, 75], "boxes": [[12, 8, 90, 200], null, ...]}
 
@@ -9,8 +9,7 @@ or null where nothing is to be seen. Optional: `id`, `kind` ("declarative" or "i
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -24,7 +23,9 @@ _Frame = Annotated[int, Field(ge=0)]
 _Box = tuple[float, float, float, float]
 
 
-class _Line(BaseModel):
+class PlainRecord(BaseModel):
+    """One line, of the right form; whether it makes sense is another matter."""
+
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     video: Annotated[str, Field(min_length=1)]
@@ -37,51 +38,37 @@ class _Line(BaseModel):
     split: str | None = None
 
 
-def read_index(path: Path, *, split: str | None = None) -> list[Sample]:
-    """All samples of an index, or those of one split where it has splits.
-
-    Raises:
-        AnnotationError: there is no index, it holds no sample, or a line cannot be used; names the line.
-    """
+def plain_records(path: Path) -> Iterator[tuple[int, PlainRecord]]:
+    """Each line's number and record. Raises AnnotationError, naming the line, where one has another form."""
     try:
         text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise AnnotationError(
-            f"{path}: no index of labelled samples; write one JSON line a sample (see README), "
-            "or draw labelled videos with: gkcmn-pipe synth"
-        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise AnnotationError(f"{path}: cannot be read ({error}); give a file of JSON lines") from error
-    samples: dict[str, Sample] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip():
-            sample = _parse(line, where=f"{path}:{number}", default_id=str(number))
-            if sample.id in samples:
-                raise AnnotationError(f"{path}:{number}: id {sample.id!r} stands twice; make ids distinct")
-            samples[sample.id] = sample
-    chosen = [sample for sample in samples.values() if split is None or sample.split in (None, split)]
-    if not chosen:
-        what = "samples" if split is None or not samples else f"samples of split {split!r}"
-        raise AnnotationError(f"{path}: holds no {what}; add some, one JSON line each")
-    return chosen
+            try:
+                yield number, PlainRecord.model_validate_json(line)
+            except ValidationError as error:
+                first = error.errors()[0]
+                key = ".".join(str(part) for part in first["loc"])
+                raise AnnotationError(
+                    f"{path}:{number}: {key or 'the line'}: {first['msg']}; see README for the format"
+                ) from error
 
 
-def samples_digest(samples: Iterable[Sample]) -> str:
-    """SHA-256 over all that training takes from samples, in their order."""
-    digest = hashlib.sha256()
-    for sample in samples:
-        digest.update(repr((sample.video, sample.query, sample.segment, sample.span)).encode())
-        digest.update(sample.boxes.tobytes())
-    return digest.hexdigest()
+def read_plain(path: Path) -> list[Sample]:
+    """All samples of a file of JSON lines. Raises AnnotationError at the first that cannot be used."""
+    samples: dict[str, Sample] = {}
+    for number, record in plain_records(path):
+        where = f"{path}:{number}"
+        sample = _sample(record, where=where, default_id=str(number))
+        if sample.id in samples:
+            raise AnnotationError(f"{where}: id {sample.id!r} stands twice; make ids distinct")
+        samples[sample.id] = sample
+    return list(samples.values())
 
 
-def _parse(line: str, *, where: str, default_id: str) -> Sample:
-    try:
-        record = _Line.model_validate_json(line)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise AnnotationError(f"{where}: {key or 'the line'}: {first['msg']}; see README for the format") from error
+def _sample(record: PlainRecord, *, where: str, default_id: str) -> Sample:
     start, end = record.span
     if end <= start:
         raise AnnotationError(f"{where}: span {list(record.span)} is empty; its end is the frame after the last")
@@ -108,12 +95,15 @@ def _parse(line: str, *, where: str, default_id: str) -> Sample:
 
 
 def _box_array(boxes: Sequence[_Box | None], where: str) -> np.ndarray:
-    array = np.full((len(boxes), 4), np.nan, np.float32)
-    for row, box in zip(array, boxes, strict=True):
-        if box is not None:
-            if box[2] <= box[0] or box[3] <= box[1]:
-                raise AnnotationError(f"{where}: box {list(box)} is empty; boxes are [x1, y1, x2, y2]")
-            row[:] = box
+    array = box_rows(boxes)
+    for box in boxes:
+        if box is not None and (box[2] <= box[0] or box[3] <= box[1]):
+            raise AnnotationError(f"{where}: box {list(box)} is empty; boxes are [x1, y1, x2, y2]")
     if np.isnan(array).all():
         raise AnnotationError(f"{where}: no frame of the span has a box; leave the sample out")
     return array
+
+
+def box_rows(boxes: Sequence[_Box | None]) -> np.ndarray:
+    """Boxes as float32 (frame, 4), NaN where there is none."""
+    return np.array([box or (np.nan,) * 4 for box in boxes], np.float32).reshape(-1, 4)

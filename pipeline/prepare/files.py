@@ -1,0 +1,39 @@
+"""What the readers of all data sets share: JSON with its errors in words, and files by their stem."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import AnnotationError
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401 - whatever it holds
+    """A JSON file's content. Raises AnnotationError."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise AnnotationError(f"{path}: no such file; check the path") from None
+    except (OSError, ValueError) as error:
+        raise AnnotationError(f"{path}: no readable JSON ({error}); copy or download it again") from error
+
+
+def field(record: Any, key: str, kind: type | tuple[type, ...], where: str) -> Any:  # noqa: ANN401 - JSON
+    """A record's value of a known type. Raises AnnotationError."""
+    if not isinstance(record, dict) or key not in record:
+        raise AnnotationError(f"{where}: has no {key!r}; is it a file of this data set?")
+    value = record[key]
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise AnnotationError(f"{where}: {key!r} is {str(value)[:60]!r}; is it a file of this data set?")
+    return value
+
+
+def by_stem(folder: Path, suffix: str) -> dict[str, list[Path]]:
+    """Files below a folder by their names without end. Raises AnnotationError if there is none."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.rglob(f"*{suffix}")):
+        found.setdefault(path.stem, []).append(path)
+    if not found:
+        raise AnnotationError(f"{folder}: holds no {suffix} file; check the path")
+    return found

@@ -1,0 +1,78 @@
+"""HC-STVG, v1 and v2: one JSON object, by the video's file name.
+
+`st_frame` counts from 1, and is the frame of the first of `bbox`, which holds [x, y, width, height] for each frame.
+The sentence is `caption` in v1 and `English` in v2; the picture's size is `width` and `height`, or `img_size` as
+[height, width]. All sentences are declarative; the segment is the whole video.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import AnnotationError
+from pipeline.prepare.draft import Draft
+from pipeline.prepare.files import field, read_json
+
+SPLITS = ("train", "val", "test")
+
+
+def hcstvg_drafts(files: Sequence[Path]) -> Iterator[Draft]:
+    """Each sentence of files named as train.json or val_v2.json: the name's beginning is the split.
+
+    Raises:
+        AnnotationError: a file has another form.
+    """
+    for path in files:
+        split = next((name for name in SPLITS if path.name.startswith(name)), None)
+        content = read_json(path)
+        if not isinstance(content, dict):
+            raise AnnotationError(f"{path}: holds no object by file name; give HC-STVG's train.json or the like")
+        for video, record in content.items():
+            where = f"{path}: {video!r}"
+            boxes = _boxes(field(record, "bbox", list, where), where)
+            start = int(field(record, "st_frame", int, where)) - 1
+            yield Draft(
+                id=f"{split or path.stem}-{Path(video).stem}",
+                video=Path(video).stem,
+                query=_sentence(record, where),
+                kind="declarative",
+                segment=None,
+                span=(start, start + len(boxes)),
+                boxes=boxes,
+                split=split,
+                size=_size(record, where),
+                frame_count=int(field(record, "img_num", int, where)),
+                fps=None,
+            )
+
+
+def _boxes(boxes: Sequence[Any], where: str) -> np.ndarray:
+    """[x, y, width, height] as xyxy; NaN where a box is null."""
+    rows = np.full((len(boxes), 4), np.nan, np.float32)
+    for row, box in zip(rows, boxes, strict=True):
+        if box is None:
+            continue
+        if not isinstance(box, list) or len(box) != 4 or not all(isinstance(side, int | float) for side in box):
+            raise AnnotationError(f"{where}: bbox holds {box!r}; boxes are [x, y, width, height]")
+        x, y, width, height = box
+        row[:] = (x, y, x + width, y + height)
+    return rows
+
+
+def _sentence(record: dict[str, Any], where: str) -> str:
+    return str(field(record, "English" if "English" in record else "caption", str, where))
+
+
+def _size(record: dict[str, Any], where: str) -> tuple[int, int] | None:
+    if "img_size" in record:
+        sides = field(record, "img_size", list, where)
+        if len(sides) < 2 or not all(isinstance(side, int) and side > 0 for side in sides[:2]):
+            raise AnnotationError(f"{where}: img_size is {sides!r}; it is [height, width]")
+        return sides[1], sides[0]
+    if "width" in record and "height" in record:
+        return int(field(record, "width", int, where)), int(field(record, "height", int, where))
+    return None

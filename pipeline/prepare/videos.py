@@ -1,0 +1,92 @@
+"""The videos of a data set: found by key or by name, and looked at once."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict
+from pathlib import Path
+
+from extract.errors import MediaError
+from extract.files import write_text
+from extract.inputs import VideoInput, find_videos
+from extract.records import VideoInfo
+from extract.video import probe, source_digest
+
+KEPT_EVERY = 50
+"""Videos between two writes of what is known: what an interruption costs at most."""
+
+
+class VideoFolder:
+    """A folder of videos, whose facts are kept in a file between runs."""
+
+    def __init__(self, folder: Path, memory: Path, *, timeout_s: float) -> None:
+        """List the folder. Raises MissingInputError if it holds no video."""
+        self._inputs = {video.key: video for video in find_videos([str(folder)])}
+        self._by_stem: dict[str, list[VideoInput]] = {}
+        for video in self._inputs.values():
+            self._by_stem.setdefault(video.path.stem, []).append(video)
+        self._memory = memory
+        self._timeout_s = timeout_s
+        self._known: dict[str, VideoInfo | str] = {}
+
+    def find(self, name: str) -> VideoInput | str:
+        """The video of that key, or of that name without folder and end; or why it cannot be told."""
+        if name in self._inputs:
+            return self._inputs[name]
+        found = self._by_stem.get(name, [])
+        if len(found) == 1:
+            return found[0]
+        return "two files have that name" if found else "no such file"
+
+    def info(self, video: VideoInput) -> VideoInfo | str:
+        """What `probe_all` found of a video, or why it cannot be read."""
+        return self._known[video.key]
+
+    def probe_all(self, videos: Iterable[VideoInput], on_video: Callable[[int, int], None]) -> None:
+        """Look at each video, unless a run before has.
+
+        Args:
+            videos: those that are asked for.
+            on_video: called with the videos done and in all.
+        """
+        kept = self._load()
+        wanted = list({video.key: video for video in videos}.values())
+        digests = {video.key: source_digest(video.path) for video in wanted}
+        self._known = {key: kept[digest] for key, digest in digests.items() if digest in kept}
+        todo = [video for video in wanted if video.key not in self._known]
+        on_video(len(wanted) - len(todo), len(wanted))
+        # Each look is a process of its own, so threads are enough to keep all cores at it.
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            tasks = {pool.submit(self._look, video): video for video in todo}
+            try:
+                for number, task in enumerate(as_completed(tasks), start=1):
+                    key = tasks[task].key
+                    self._known[key] = kept[digests[key]] = task.result()
+                    on_video(len(wanted) - len(todo) + number, len(wanted))
+                    if number % KEPT_EVERY == 0 or number == len(todo):
+                        self._save(kept)
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _look(self, video: VideoInput) -> VideoInfo | str:
+        try:
+            return probe(video.path, timeout_s=self._timeout_s)
+        except MediaError as error:
+            return str(error)
+
+    def _load(self) -> dict[str, VideoInfo | str]:
+        try:
+            content = json.loads(self._memory.read_text(encoding="utf-8"))
+            return {digest: VideoInfo(**info) for digest, info in content.items()}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, TypeError, AttributeError):
+            return {}  # damaged, or of another version: looked at again
+
+    def _save(self, known: dict[str, VideoInfo | str]) -> None:
+        """Write what is known of whole videos; those that could not be read are tried again."""
+        whole = {digest: asdict(info) for digest, info in known.items() if isinstance(info, VideoInfo)}
+        write_text(self._memory, json.dumps(whole) + "\n")

@@ -1,0 +1,114 @@
+"""VidSTG: sentences from its own files, boxes from VidOR's.
+
+A record's `used_segment` ends with its last frame, its `temporal_gt` with the frame after its last. Captions are
+declarative, questions interrogative; `target_id` names the trajectory that is meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import AnnotationError
+from pipeline.prepare.draft import Draft, Finding
+from pipeline.prepare.files import by_stem, field, read_json
+from pipeline.types import Kind, Span
+
+SPLITS = ("train", "val", "test")
+SENTENCES: tuple[tuple[str, Kind], ...] = (("captions", "declarative"), ("questions", "interrogative"))
+
+
+def vidstg_drafts(files: Sequence[Path], boxes: Path | None) -> Iterator[Draft | Finding]:
+    """Each sentence, or why its video's boxes cannot be had.
+
+    Args:
+        files: as train_annotations.json: what comes before the underscore is the split.
+        boxes: VidOR's folder of annotations, one JSON file a video; None leaves boxes out.
+
+    Raises:
+        AnnotationError: a file has another form.
+    """
+    trajectories = _Trajectories(boxes) if boxes is not None else None
+    for path in files:
+        split = path.name.partition("_")[0]
+        content = read_json(path)
+        if not isinstance(content, list):
+            raise AnnotationError(f"{path}: holds no list of records; give VidSTG's train_annotations.json or the like")
+        for number, record in enumerate(content):
+            where = f"{path}: record {number}"
+            yield from _sentences(
+                record, f"{split}-{number:05d}", split if split in SPLITS else None, trajectories, where
+            )
+
+
+def _sentences(
+    record: Any,  # noqa: ANN401 - JSON
+    name: str,
+    split: str | None,
+    trajectories: _Trajectories | None,
+    where: str,
+) -> Iterator[Draft | Finding]:
+    video = str(field(record, "vid", str, where))
+    used, truth = field(record, "used_segment", dict, where), field(record, "temporal_gt", dict, where)
+    segment = (int(field(used, "begin_fid", int, where)), int(field(used, "end_fid", int, where)) + 1)
+    span = (int(field(truth, "begin_fid", int, where)), int(field(truth, "end_fid", int, where)))
+    for key, kind in SENTENCES:
+        for turn, sentence in enumerate(field(record, key, list, where)):
+            id_ = f"{name}-{kind[0]}{turn}"
+            tube = None
+            if trajectories is not None:
+                try:
+                    tube = trajectories.boxes(video, int(field(sentence, "target_id", int, where)), span)
+                except AnnotationError as error:
+                    yield Finding(id=id_, video=video, rule="no box file", detail=str(error))
+                    continue
+            yield Draft(
+                id=id_,
+                video=video,
+                query=str(field(sentence, "description", str, where)),
+                kind=kind,
+                segment=segment,
+                span=span,
+                boxes=tube,
+                split=split,
+                size=(int(field(record, "width", int, where)), int(field(record, "height", int, where))),
+                frame_count=int(field(record, "frame_count", int, where)),
+                fps=float(field(record, "fps", (int, float), where)),
+            )
+
+
+class _Trajectories:
+    """VidOR's boxes, a file a video; records of one video stand together, so few files are held."""
+
+    def __init__(self, folder: Path) -> None:
+        self._files = by_stem(folder, ".json")
+        self._read = lru_cache(maxsize=4)(self._read_file)
+
+    def boxes(self, video: str, target: int, span: Span) -> np.ndarray:
+        """float32 (span frame, 4), NaN where the target is not to be seen. Raises AnnotationError."""
+        frames = self._read(video)
+        rows = np.full((max(0, span[1] - span[0]), 4), np.nan, np.float32)
+        for row, frame in enumerate(range(span[0], min(span[1], len(frames)))):
+            if frame >= 0 and (box := frames[frame].get(target)) is not None:
+                rows[row] = box
+        return rows
+
+    def _read_file(self, video: str) -> list[dict[int, tuple[float, ...]]]:
+        paths = self._files.get(video, [])
+        if len(paths) != 1:
+            raise AnnotationError(f"{len(paths)} files named {video}.json; one is needed")
+        where = str(paths[0])
+        return [
+            {
+                int(field(item, "tid", int, where)): tuple(
+                    float(field(field(item, "bbox", dict, where), side, (int, float), where))
+                    for side in ("xmin", "ymin", "xmax", "ymax")
+                )
+                for item in frame
+            }
+            for frame in field(read_json(paths[0]), "trajectories", list, where)
+        ]

@@ -1,0 +1,144 @@
+"""A scorer's report as a JSON file, and two of them compared."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from extract.files import write_text
+from pipeline.errors import PredictionError
+from pipeline.index import samples_digest
+from pipeline.intervals import Estimate, estimates
+from pipeline.metrics import SampleScore
+from pipeline.score import Group, Report, metric_columns
+
+FORMAT = 1
+
+
+def write_report(path: Path, report: Report, *, predictions: str, index: str) -> None:
+    """Write a report, with each sample's own scores. Raises OutputError."""
+    content: dict[str, Any] = {
+        "format": FORMAT,
+        "predictions": predictions,
+        "index": index,
+        "samples_digest": samples_digest(report.samples),
+        "protocol": report.protocol,
+        "temporal_gt": report.temporal_gt,
+        "thresholds": report.thresholds,
+        "groups": {name: _groups(parts) for name, parts in report.groups.items()},
+        "trivial": _groups(report.trivial),
+        "missing": report.missing,
+        "samples": [
+            {
+                "id": sample.id,
+                "video": sample.video,
+                "query": sample.query,
+                **{name: _number(value) for name, value in asdict(score).items()},
+            }
+            for sample, score in zip(report.samples, report.scores, strict=True)
+        ],
+    }
+    head = json.dumps({**content, "samples": []}, indent=2, ensure_ascii=False).removesuffix("[]\n}")
+    # One line a sample: a person can read it, and so can grep.
+    lines = ",\n".join(f"    {json.dumps(line, ensure_ascii=False)}" for line in content["samples"])
+    write_text(path, f"{head}[\n{lines}\n  ]\n}}\n")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One sample's score in two reports."""
+
+    id: str
+    query: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Report B less report A, over the same samples."""
+
+    samples: int
+    differences: dict[str, tuple[float, float, Estimate]]
+    """By metric: A's mean, B's, and their difference with its paired interval."""
+    changes: list[Change]
+    """Those samples whose vIoU differs, the most changed first."""
+
+
+def compare_reports(before: Path, after: Path) -> Comparison:
+    """Compare two reports of `write_report`, sample by sample.
+
+    Raises:
+        PredictionError: a file is no report, or they are not of the same samples and settings.
+    """
+    a, b = _read(before), _read(after)
+    for key in ("samples_digest", "protocol", "temporal_gt", "thresholds"):
+        if a[key] != b[key]:
+            what = "other samples" if key == "samples_digest" else f"another {key} ({a[key]} and {b[key]})"
+            raise PredictionError(f"{before}, {after}: scored with {what}; score both against the same index alike")
+    table = [_metrics(a), _metrics(b)]
+    found = estimates(
+        np.stack(list(table[1].values()), axis=1) - np.stack(list(table[0].values()), axis=1),
+        [line["video"] for line in a["samples"]],
+    )
+    key = "tiou" if all(line["viou"] is None for line in a["samples"]) else "viou"
+    changes = [
+        Change(id=one["id"], query=one["query"], before=one[key], after=other[key])
+        for one, other in zip(a["samples"], b["samples"], strict=True)
+        if one[key] != other[key]
+    ]
+    return Comparison(
+        samples=len(a["samples"]),
+        differences={
+            name: (_mean(table[0][name]), _mean(table[1][name]), estimate)
+            for name, estimate in zip(table[0], found, strict=True)
+        },
+        changes=sorted(changes, key=lambda change: -abs(change.after - change.before)),
+    )
+
+
+def _metrics(content: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    scores = [
+        SampleScore(**{key: math.nan if line[key] is None else line[key] for key in ("tiou", "viou")})
+        for line in content["samples"]
+    ]
+    return metric_columns(scores, content["temporal_gt"], content["thresholds"])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    remedy = "make one with: gkcmn-pipe score PREDICTIONS INDEX --json FILE"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise PredictionError(f"{path}: no report of scores ({error}); {remedy}") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT or "samples_digest" not in content:
+        raise PredictionError(f"{path}: no report of scores of this version; {remedy}")
+    return content
+
+
+def _groups(parts: Mapping[str, Group]) -> dict[str, Any]:
+    return {
+        name: {
+            "samples": part.samples,
+            **{
+                metric: {key: _number(value) for key, value in asdict(estimate).items()}
+                for metric, estimate in part.metrics.items()
+            },
+        }
+        for name, part in parts.items()
+    }
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(np.nanmean(values)) if not np.isnan(values).all() else math.nan
+
+
+def _number(value: float) -> float | None:
+    """A number as JSON knows it: NaN is null."""
+    return None if math.isnan(value) else value
