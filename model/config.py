@@ -13,6 +13,8 @@ WIDTH_PRESETS: dict[str, tuple[int, ...]] = {
 
 Ablation = Literal["none", "no_serial", "no_parallel", "no_mixed", "no_temporal_attention", "single_point"]
 
+Architecture = Literal["gkcmn", "baseline"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
@@ -22,6 +24,8 @@ class ModelConfig:
         ValueError: a number is out of its range.
     """
 
+    architecture: Architecture = "gkcmn"
+    """The paper's model, or BM, its anchor-free baseline."""
     feature_channels: int = 1024
     """I3D channels C."""
     word_dim: int = 50

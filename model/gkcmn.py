@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
+from model.candidates import best_spans
 from model.config import ModelConfig
 from model.encoders import CrossModalInteraction, SentenceEncoder, VideoEncoder
-from model.io import ModelInput, ModelOutput
+from model.gaussian import peak_boxes
+from model.grounder import Answer, Grounder, Losses
+from model.io import ModelInput, ModelOutput, ModelTarget
+from model.losses import gkcmn_losses
 from model.mixed import MixedNetwork
 from model.spatial_head import SpatialHead
 from model.temporal_head import TemporalHead
 
 
-class Gkcmn(nn.Module):
+class Gkcmn(Grounder[ModelOutput]):
     """A video's feature maps and a sentence in; heatmaps, box sizes and scored candidates out."""
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.video = VideoEncoder(config)
         self.sentence = SentenceEncoder(config)
         self.interaction = CrossModalInteraction(config)
@@ -41,3 +44,13 @@ class Gkcmn(nn.Module):
         return ModelOutput(
             heatmap_logits=heatmap_logits, distances=distances, score_logits=score_logits, offsets=offsets
         )
+
+    def losses(self, output: ModelOutput, inputs: ModelInput, target: ModelTarget) -> Losses:
+        """Eq. 6 to 10."""
+        return gkcmn_losses(output, inputs, target, self.config)
+
+    def answer(self, output: ModelOutput, lengths: Tensor) -> Answer:
+        """The best candidate, moved by its offsets, and the box at each heatmap's peak."""
+        spans, scores = best_spans(output.score_logits, output.offsets, lengths, self.config.candidate_widths)
+        boxes, _ = peak_boxes(output.heatmap_logits, output.distances)
+        return Answer(spans=spans, scores=scores, boxes=boxes)

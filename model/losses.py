@@ -5,8 +5,6 @@ Letters: B samples, T steps, L map side, K candidate widths.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -15,32 +13,17 @@ from model.boxes import box_giou, span_iou
 from model.candidates import candidate_spans
 from model.config import ModelConfig
 from model.gaussian import cells_inside, decode_boxes, heatmap_targets
+from model.grounder import Losses, weighted
 from model.io import ModelInput, ModelOutput, ModelTarget
 
 
-@dataclass(frozen=True, kw_only=True)
-class Losses:
-    """Scalars, each a mean over the batch's samples."""
-
-    location: Tensor
-    """Eq. 6."""
-    size: Tensor
-    """Eq. 7."""
-    confidence: Tensor
-    """Eq. 8."""
-    boundary: Tensor
-    """Eq. 9."""
-    total: Tensor
-    """Eq. 10."""
-
-
 def gkcmn_losses(output: ModelOutput, inputs: ModelInput, target: ModelTarget, config: ModelConfig) -> Losses:
-    """All losses of a batch. Each sample weighs the same, however long it is."""
-    location, size = spatial_losses(output, target, config)
-    confidence, boundary = temporal_losses(output, inputs.step_mask.sum(dim=1), target, config)
-    parts = [part.mean() for part in (location, size, confidence, boundary)]
-    total = torch.stack([w * part for w, part in zip(config.loss_weights, parts, strict=True)]).sum()
-    return Losses(location=parts[0], size=parts[1], confidence=parts[2], boundary=parts[3], total=total)
+    """Location (Eq. 6), size (Eq. 7), confidence (Eq. 8) and boundary (Eq. 9) of a batch, and their sum (Eq. 10)."""
+    lengths = inputs.step_mask.sum(dim=1)
+    return weighted(
+        [*spatial_losses(output, target, config), *temporal_losses(output, lengths, target, config)],
+        config.loss_weights,
+    )
 
 
 def spatial_losses(output: ModelOutput, target: ModelTarget, config: ModelConfig) -> tuple[Tensor, Tensor]:

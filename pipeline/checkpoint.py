@@ -21,7 +21,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from extract.files import replacing, write_text
-from model.gkcmn import Gkcmn
+from model.build import build_model
+from model.grounder import Grounder
 from pipeline.config import Config, build_config, config_values
 from pipeline.errors import CheckpointError, ConfigError
 
@@ -124,7 +125,7 @@ def load_progress(run: Path) -> Progress | None:
         raise CheckpointError(f"{path}: damaged ({_first_line(error)}); remove {run} and train again") from error
 
 
-def load_model(run: Path) -> tuple[Gkcmn, RunSettings]:
+def load_model(run: Path) -> tuple[Grounder[Any], RunSettings]:
     """A run's model, ready for inference on the CPU, and its settings. Raises CheckpointError."""
     settings = load_settings(run)
     path = run / WEIGHTS
@@ -132,7 +133,7 @@ def load_model(run: Path) -> tuple[Gkcmn, RunSettings]:
         raise CheckpointError(
             f"{run}: its training ended before its first epoch did; go on with: gkcmn-pipe train --out {run}"
         )
-    model = Gkcmn(settings.config.model)
+    model = build_model(settings.config.model)
     try:
         model.load_state_dict(load_file(path))
     except (SafetensorError, RuntimeError, OSError) as error:

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from extract.records import VideoRecord
-from model.candidates import best_spans
-from model.config import ModelConfig
-from model.gaussian import peak_boxes
-from model.io import ModelOutput
+from model.grounder import Answer
 from pipeline.dataset import Batch
 from pipeline.steps import StepAxis, interpolate_boxes
 from pipeline.types import Span, Tube
 
 
-def decode_tubes(output: ModelOutput, batch: Batch, config: ModelConfig, *, true_spans: bool = False) -> list[Tube]:
-    """One tube for each example: the best candidate's span, and the heatmap peaks' boxes inside it.
+def decode_tubes(answer: Answer, batch: Batch, *, true_spans: bool = False) -> list[Tube]:
+    """One tube for each example.
 
     With `true_spans` the span is the sample's own, for judging boxes alone.
     """
-    with torch.inference_mode():
-        lengths = batch.inputs.step_mask.sum(dim=1).to(output.score_logits.device)
-        spans, scores = best_spans(output.score_logits, output.offsets, lengths, config.candidate_widths)
-        boxes, _ = peak_boxes(output.heatmap_logits, output.distances)
     return [
         decode_tube(
             span_frames(span, example.axis) if example.sample is None or not true_spans else example.sample.span,
@@ -33,7 +25,11 @@ def decode_tubes(output: ModelOutput, batch: Batch, config: ModelConfig, *, true
             score=float(score),
         )
         for span, box, score, example in zip(
-            spans.cpu().numpy(), boxes.cpu().numpy(), scores.cpu().numpy(), batch.examples, strict=True
+            answer.spans.cpu().numpy(),
+            answer.boxes.cpu().numpy(),
+            answer.scores.cpu().numpy(),
+            batch.examples,
+            strict=True,
         )
     ]
 

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from extract.store import FeatureStore
-from model.gkcmn import Gkcmn
+from model.grounder import Grounder
 from pipeline.checkpoint import RunSettings, load_model
 from pipeline.dataset import Batch, GroundingDataset, collate
 from pipeline.decode import decode_tubes
@@ -103,14 +103,15 @@ def with_facts(samples: Sequence[Sample], store: FeatureStore) -> list[Sample]:
 
 
 def predict(
-    model: Gkcmn, batches: Iterable[Batch], device: str, *, true_spans: bool = False
+    model: Grounder[Any], batches: Iterable[Batch], device: str, *, true_spans: bool = False
 ) -> Iterator[tuple[Batch, list[Tube]]]:
     """Run a model over batches, and decode each: one tube an example, over its true span if that is asked for."""
     model = model.to(device)
     for batch in batches:
         with torch.inference_mode():
-            output = model(batch.inputs.to(torch.device(device)))
-        yield batch, decode_tubes(output, batch, model.config, true_spans=true_spans)
+            inputs = batch.inputs.to(torch.device(device))
+            answer = model.answer(model(inputs), inputs.step_mask.sum(dim=1))
+        yield batch, decode_tubes(answer, batch, true_spans=true_spans)
 
 
 def differing_settings(settings: RunSettings, store: FeatureStore) -> list[str]:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -15,8 +16,8 @@ from torch.utils.data import DataLoader
 
 from extract.files import write_text
 from extract.store import FeatureStore
-from model.gkcmn import Gkcmn
-from model.losses import Losses, gkcmn_losses
+from model.build import build_model
+from model.grounder import Grounder, Losses
 from pipeline.checkpoint import (
     LOG,
     Progress,
@@ -99,7 +100,7 @@ def train(
             save_weights(run, progress)  # the last run may have ended between its two files
 
     torch.manual_seed(config.train.seed)
-    model = Gkcmn(config.model)
+    model = build_model(config.model)
     optimiser = torch.optim.Adam(model.parameters(), lr=config.train.learning_rate)
     steps = config.train.epochs * -(-len(dataset) // config.train.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -125,7 +126,7 @@ def train(
         # One seed an epoch, not one stream: a resumed run then draws what an unbroken one would.
         torch.manual_seed(config.train.seed * 1_000_003 + epoch)
         order.manual_seed(config.train.seed * 1_000_003 + epoch)
-        report = _epoch(epoch, net, optimiser, schedule, loader, accelerator, config, on_batch)
+        report = _epoch(epoch, model, net, optimiser, schedule, loader, accelerator, config, on_batch)
         if accelerator.is_main_process:
             # The log goes first: a line too many is cut when the run goes on, a missing one could not be made.
             with (run / LOG).open("a", encoding="utf-8") as log:
@@ -148,6 +149,7 @@ def learning_rate_factor(step: int, steps: int, config: TrainConfig) -> float:
 
 def _epoch(
     epoch: int,
+    model: Grounder[Any],
     net: torch.nn.Module,
     optimiser: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LambdaLR,
@@ -162,7 +164,7 @@ def _epoch(
     for number, batch in enumerate(loader, start=1):
         inputs = batch.inputs.to(accelerator.device)
         target = batch.target.to(accelerator.device)
-        losses = gkcmn_losses(net(inputs, target.box_mask), inputs, target, config.model)
+        losses = model.losses(net(inputs, target.box_mask), inputs, target)
         optimiser.zero_grad()
         accelerator.backward(losses.total)
         accelerator.clip_grad_norm_(net.parameters(), config.train.clip_norm)

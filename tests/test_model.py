@@ -3,9 +3,11 @@ import dataclasses
 import pytest
 import torch
 
+from model.baseline import Baseline, BaselineOutput
 from model.boxes import box_giou, box_iou, span_iou
+from model.build import build_model
 from model.candidates import best_spans, candidate_spans
-from model.config import Ablation, ModelConfig
+from model.config import Ablation, Architecture, ModelConfig
 from model.gaussian import cell_centres, cells_inside, decode_boxes, heatmap_targets, peak_boxes
 from model.gkcmn import Gkcmn
 from model.io import ModelInput, ModelOutput, ModelTarget
@@ -122,13 +124,14 @@ def test_the_best_candidate_is_moved_and_clamped() -> None:
 # The network
 
 
+@pytest.mark.parametrize("architecture", ["gkcmn", "baseline"])
 @pytest.mark.parametrize(
     "ablation", ["none", "no_serial", "no_parallel", "no_mixed", "no_temporal_attention", "single_point"]
 )
-def test_padding_never_changes_a_sample(ablation: Ablation) -> None:
-    config = dataclasses.replace(SMALL, ablation=ablation)
+def test_padding_never_changes_a_sample(ablation: Ablation, architecture: Architecture) -> None:
+    config = dataclasses.replace(SMALL, ablation=ablation, architecture=architecture)
     torch.manual_seed(0)
-    model = Gkcmn(config).eval()
+    model = build_model(config).eval()
     inputs = make_inputs([12, 5], [7, 3])
     alone = ModelInput(
         features=inputs.features[1:, :5],
@@ -145,9 +148,14 @@ def test_padding_never_changes_a_sample(ablation: Ablation) -> None:
         expected = model(alone)
         for batch in (inputs, noisy):
             output = model(batch)
-            for field in dataclasses.fields(ModelOutput):
+            for field in dataclasses.fields(expected):
                 padded = getattr(output, field.name)[1, :5]
                 assert torch.allclose(padded, getattr(expected, field.name)[0], atol=1e-5), field.name
+            answers = model.answer(output, batch.step_mask.sum(dim=1)), model.answer(expected, torch.tensor([5]))
+            assert torch.allclose(answers[0].spans[1], answers[1].spans[0], atol=1e-4)
+            assert torch.allclose(answers[0].boxes[1, :5], answers[1].boxes[0], atol=1e-5)
+            assert (answers[0].spans[:, 0] < answers[0].spans[:, 1]).all()
+            assert (answers[0].spans[:, 1] <= torch.tensor([12, 5])).all()
 
 
 @pytest.mark.parametrize("change", [{}, {"upsampling": "transposed"}, {"sentence_pooling": "last"}])
@@ -165,6 +173,29 @@ def test_shapes_and_that_every_weight_learns(change: dict[str, str]) -> None:
     gkcmn_losses(output, inputs, target, config).total.backward()
     still = [name for name, weight in model.named_parameters() if weight.grad is None or not weight.grad.any()]
     assert still == []
+
+
+def test_the_baseline_learns_with_every_weight_and_a_perfect_output_has_next_to_no_loss() -> None:
+    config = dataclasses.replace(SMALL, architecture="baseline")
+    torch.manual_seed(0)
+    model = Baseline(config)
+    inputs, target = make_inputs([9, 6], [4, 5]), make_target(2, 9)
+    output = model(inputs)
+    assert (output.boxes.shape, output.ends.shape) == ((2, 9, 4), (2, 9, 2))
+    model.losses(output, inputs, target).total.backward()
+    still = [name for name, weight in model.named_parameters() if weight.grad is None or not weight.grad.any()]
+    assert still == []
+
+    low, high = target.boxes.split(2, dim=-1)
+    ends = torch.full((2, 9, 2), -30.0)
+    ends[:, 1, 0] = ends[:, 3, 1] = 30.0  # the span is 1.2 to 3.9
+    perfect = BaselineOutput(boxes=torch.cat([(low + high) / 2, high - low], dim=-1).logit(), ends=ends)
+    losses = model.losses(perfect, inputs, target)
+    assert losses.total.item() == pytest.approx(0, abs=1e-4)
+    answer = model.answer(perfect, inputs.step_mask.sum(dim=1))
+    assert answer.spans.tolist() == [[1, 4], [1, 4]]
+    assert torch.allclose(answer.boxes, target.boxes, atol=1e-5)
+    assert answer.scores.tolist() == pytest.approx([1, 1])
 
 
 def test_locating_some_steps_gives_what_locating_all_does() -> None:

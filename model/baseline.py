@@ -1,0 +1,96 @@
+"""BM, the paper's anchor-free baseline: no mixed network, no location heads.
+
+F_f2 is averaged over the picture; from that sequence an MLP regresses one box a step, and a BiGRU says at which step
+the span starts and at which it ends.
+
+Letters: B samples, F channels (D'), T steps, D sentence width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model.boxes import box_giou
+from model.config import ModelConfig
+from model.encoders import CrossModalInteraction, SentenceEncoder, VideoEncoder
+from model.grounder import Answer, Grounder, Losses, weighted
+from model.io import ModelInput, ModelTarget
+from model.layers import BiGru, MaskedConv1d
+
+LOSS_WEIGHTS = (5.0, 2.0, 1.0, 1.0)
+"""Of a box's sides, its 1 - GIoU, the start and the end."""
+LOW = -1e4
+"""Logit of what cannot be: finite, so that a loss over it has a gradient."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselineOutput:
+    """Raw predictions."""
+
+    boxes: Tensor
+    """float32 (B, T, 4): centre and size before the sigmoid that brings them to [0, 1]."""
+    ends: Tensor
+    """float32 (B, T, 2): logits of a step to be the first, and the last, of the span; LOW beyond the sample."""
+
+
+class Baseline(Grounder[BaselineOutput]):
+    """The network of BM."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        width = config.fused_width
+        self.video = VideoEncoder(config)
+        self.sentence = SentenceEncoder(config)
+        self.interaction = CrossModalInteraction(config)
+        self.box = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 4))
+        self.gru = BiGru(width, width // 2)
+        self.ends = MaskedConv1d(width, 2)
+
+    def forward(self, inputs: ModelInput, located: Tensor | None = None) -> BaselineOutput:  # noqa: ARG002 - all are cheap
+        fused = self.interaction(self.video(inputs.features), self.sentence(inputs.words, inputs.word_mask))
+        sequence = fused.mean(dim=(-2, -1)).transpose(1, 2)
+        ends = self.ends(self.gru(sequence, inputs.step_mask)[0], inputs.step_mask)
+        return BaselineOutput(boxes=self.box(sequence), ends=ends.masked_fill(~inputs.step_mask[..., None], LOW))
+
+    def losses(self, output: BaselineOutput, inputs: ModelInput, target: ModelTarget) -> Losses:  # noqa: ARG002
+        """L1 of the boxes' sides, 1 - GIoU, and the cross-entropies of start and end."""
+        steps = target.box_mask.to(output.boxes.dtype)
+        count = steps.sum(dim=1).clamp(min=1)
+        boxes = _boxes(output.boxes)
+        sides = (boxes - target.boxes).abs().mean(dim=-1)
+        giou = box_giou(boxes, target.boxes)
+        first = target.span[:, 0].floor().long().clamp(max=output.ends.shape[1] - 1)
+        last = (target.span[:, 1].ceil().long() - 1).clamp(min=0, max=output.ends.shape[1] - 1)
+        return weighted(
+            [
+                (sides * steps).sum(dim=1) / count,
+                ((1 - giou) * steps).sum(dim=1) / count,
+                functional.cross_entropy(output.ends[..., 0], first, reduction="none"),
+                functional.cross_entropy(output.ends[..., 1], last, reduction="none"),
+            ],
+            LOSS_WEIGHTS,
+        )
+
+    def answer(self, output: BaselineOutput, lengths: Tensor) -> Answer:  # noqa: ARG002 - the logits know
+        """The likeliest start and end in that order, with their joint probability as the score."""
+        first, last = output.ends.log_softmax(dim=1).unbind(dim=-1)
+        joint = first[:, :, None] + last[:, None, :]
+        steps = joint.shape[1]
+        ordered = torch.ones(steps, steps, dtype=torch.bool, device=joint.device).triu()
+        best, index = joint.masked_fill(~ordered, -torch.inf).flatten(1).max(dim=1)
+        start, end = index // steps, index % steps
+        return Answer(
+            spans=torch.stack([start, end + 1], dim=1).float(),
+            scores=best.exp(),
+            boxes=_boxes(output.boxes).clamp(0, 1),
+        )
+
+
+def _boxes(raw: Tensor) -> Tensor:
+    """Centre and size before the sigmoid (..., 4), as xyxy."""
+    centre, size = raw.sigmoid().split(2, dim=-1)
+    return torch.cat([centre - size / 2, centre + size / 2], dim=-1)
