@@ -18,6 +18,7 @@ def report_table(report: Report) -> Table:
     """Means in percent with their 95 % intervals, whole, by division, and of the trivial rows."""
     metrics = list(report.whole.metrics)
     table = Table("samples", "n", *metrics, title=f"percent ± half the 95 % interval, protocol {report.protocol}")
+    table.columns[0].no_wrap = True
     for column in table.columns[1:]:
         column.justify = "right"
     for division, parts in report.groups.items():
@@ -73,7 +74,7 @@ def _add(table: Table, name: str, group: Group) -> None:
 def _estimate(value: Estimate) -> str:
     if math.isnan(value.mean):
         return "-"
-    return f"{_percent(value.mean)} ±{_percent((value.high - value.low) / 2)}"
+    return f"{_percent(value.mean)} ±{50 * (value.high - value.low):.1f}"
 
 
 def _percent(value: float, *, sign: bool = False) -> str:
