@@ -114,7 +114,7 @@ def main() -> None:
 
 
 @main.command(epilog=_example("gkcmn-pipe features clips/ more/*.mp4 --store data/features.zarr"))
-@click.argument("paths", nargs=-1, required=True)
+@click.argument("paths", nargs=-1)
 @store_option
 @click.option(
     "--root",
@@ -125,26 +125,33 @@ def main() -> None:
 @click.option("--weights", help="Weights file of the backbone. [default: packaged, or the hub's]")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes here.")
 @click.option("--scheduler", help="Address of a dask scheduler whose workers do the work.")
+@click.option("--strict", is_flag=True, default=None, help="Refuse videos that break off. [extract.strict]")
+@click.option("--decode-timeout", type=float, help="Seconds without a frame. [extract.decode_timeout_s]")
 @click.option("--redo", is_flag=True, help="Extract videos again that the store holds.")
+@click.option("--retry-failed", is_flag=True, help="Extract just those videos that failed before; without PATHS.")
 @device_option
 @_with(config_options)
 def features(
     paths: tuple[str, ...], store: str | None, root: Path | None, backbone: str | None, weights: str | None,
-    workers: int, scheduler: str | None, redo: bool, device: str | None,
+    workers: int, scheduler: str | None, strict: bool | None, decode_timeout: float | None,
+    redo: bool, retry_failed: bool, device: str | None,
     config_file: Path | None, assignments: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Extract I3D features of videos into a store.
 
     PATHS are video files, folders, globs, and .txt files of one path a line. What the store holds is
-    skipped; an interrupted video is done again.
+    skipped; an interrupted video is done again. What fails is kept in the store, with its cause and remedy:
+    see `inspect`.
     """
-    flags = {"paths.store": store, "extract.backbone": backbone, "extract.weights": weights, "device": device}
+    if retry_failed is bool(paths):
+        raise click.UsageError("give PATHS, or --retry-failed without them")
+    flags = {"paths.store": store, "extract.backbone": backbone, "extract.weights": weights, "device": device,
+             "extract.strict": strict, "extract.decode_timeout_s": decode_timeout}  # fmt: skip
     config = _config(config_file, assignments, flags)
     from extract.inputs import find_videos
+    from pipeline.features import failed_videos, prepare
 
-    videos = find_videos(paths, root=root)
-    from pipeline.features import prepare
-
+    videos = failed_videos(config.paths.store) if retry_failed else find_videos(paths, root=root)
     place, todo, resolved = prepare(videos, config, redo=redo)
     skipped = len(videos) - len(todo)
     failed: list[str] = []
@@ -158,15 +165,88 @@ def features(
         ):  # fmt: skip
             clips += outcome.clips
             on_video()
-            if outcome.error is not None:
-                failed.append(outcome.error)
-                click.echo(f"Failed: {outcome.error}", err=True)
+            if outcome.fault is not None:
+                _warn(f"{outcome.key}: {outcome.fault}; took what came")
+            if outcome.failure is None and not sys.stderr.isatty():
+                click.echo(f"{outcome.key}: {outcome.clips} clips", err=True)
+            if outcome.failure is not None:
+                failed.append(outcome.failure.key)
+                click.echo(f"Failed: {outcome.failure.message}", err=True)
     click.echo(
         f"{len(todo) - len(failed)} videos done ({clips} clips), {skipped} there already, "
         f"{len(failed)} failed -> {place}"
     )
     if failed:
         sys.exit(1)
+
+
+@main.command(epilog=_example("gkcmn-pipe verify data/features.zarr --repair"))
+@click.argument("place", metavar="STORE", required=False)
+@click.option("--repair", is_flag=True, help="Remove what is faulty, so that `features` extracts it again.")
+@_with(config_options)
+def verify(place: str | None, repair: bool, config_file: Path | None, assignments: tuple[str, ...]) -> None:
+    """Audit every video of STORE: shapes, checksums, ranges and values of its features."""
+    config = _config(config_file, assignments, {"paths.store": place})
+    from extract.audit import audit, mend
+    from extract.store import FeatureStore
+
+    store = FeatureStore.open(config.paths.store, writable=repair)
+    faults = []
+    count = 0
+    with _progress() as progress:
+        task = progress.add_task("verify", total=len(list(store.all_keys())), rate="")
+        for count, (_, fault) in enumerate(audit(store), start=1):
+            progress.update(task, completed=count)
+            if fault is not None:
+                faults.append(fault)
+                click.echo(f"{fault.key}: {fault.cause}")
+                if repair:
+                    mend(store, fault)
+    if faults and repair:
+        click.echo(f"{count} videos, {len(faults)} faulty: removed; run the same `features` command again")
+    else:
+        click.echo(f"{count} videos, {len(faults)} faulty" + ("; mend them with --repair" if faults else ""))
+    if faults and not repair:
+        sys.exit(1)
+
+
+@main.command(epilog=_example("gkcmn-pipe inspect data/features.zarr a.mp4 --picture a.png"))
+@click.argument("place", metavar="STORE", required=False)
+@click.argument("video", required=False)
+@click.option("--picture", type=click.Path(path_type=Path), help="Write VIDEO's mean activation per clip.")
+@click.option("--stats", is_flag=True, help="Mean, deviation and sparsity of each channel, over all videos.")
+@_with(config_options)
+def inspect(
+    place: str | None, video: str | None, picture: Path | None, stats: bool,
+    config_file: Path | None, assignments: tuple[str, ...],
+) -> None:  # fmt: skip
+    """List the videos of STORE and what failed, or show what it knows of one VIDEO (its key)."""
+    config = _config(config_file, assignments, {"paths.store": place})
+    from rich.console import Console
+
+    from extract.store import FeatureStore
+    from pipeline.tables import failures_table, record_table, statistics_table, videos_table
+
+    if picture is not None and video is None:
+        raise click.UsageError("--picture needs a VIDEO")
+    console = Console()
+    store = FeatureStore.open(config.paths.store)
+    if video is not None:
+        features = store.read(video)
+        console.print(record_table(features, store))
+        if picture is not None:
+            from pipeline.figure_store import write_activations
+
+            write_activations(picture, features)
+            click.echo(f"picture -> {picture}")
+        return
+    console.print(videos_table(store))
+    if failures := store.failures():
+        console.print(failures_table(failures))
+    if stats:
+        from extract.statistics import channel_statistics
+
+        console.print(statistics_table(channel_statistics(store)))
 
 
 @main.command(epilog=_example("gkcmn-pipe text data/index.parquet --store data/features.zarr"))
@@ -528,14 +608,15 @@ def _warn(message: str) -> None:
 
 @contextmanager
 def _progress() -> Iterator[Progress]:
-    """A bar on standard error, with the time left."""
+    """A bar on standard error, with the time left, where somebody sees it: a log would fill with its remains."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    console = Console(stderr=True)
     with Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        TextColumn("{task.fields[rate]}"), console=Console(stderr=True), transient=True,
-        redirect_stdout=sys.stdout.isatty(), disable=not _is_first_process(),
+        TextColumn("{task.fields[rate]}"), console=console, transient=True,
+        redirect_stdout=sys.stdout.isatty(), disable=not (console.is_terminal and _is_first_process()),
     ) as progress:  # fmt: skip
         yield progress
 

@@ -32,6 +32,8 @@ class ExtractConfig:
     """Side in pixels of the square to which a frame is stretched (paper: 224)."""
     batch_clips: int = 4
     """Clips that pass through the backbone together."""
+    strict: bool = False
+    """Whether a video that breaks off fails; otherwise what came of it is taken, and said to be short."""
     decode_timeout_s: float = 60.0
     """Seconds without a frame after which the decoder is killed."""
     vectors: str = PACKAGED_VECTORS

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+
+Stage = Literal["decode", "backbone", "store", "worker"]
+"""Of extraction, where something may fail."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +34,8 @@ class VideoRecord(VideoInfo):
     """Absolute path from which it was extracted."""
     source_digest: str
     """`extract.video.source_digest` of that file."""
+    fault: str | None = None
+    """Why it has fewer frames than its file announces, if it has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +49,23 @@ class VideoFeatures:
     """int32 (clip, 2), half-open ranges of source frames."""
     frame_times: np.ndarray
     """float64 (frame + 1,): seconds at which each frame begins, and at which the last one ends."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why a video could not be extracted."""
+
+    key: str
+    source: str
+    """Absolute path of the file."""
+    stage: Stage
+    cause: str
+    remedy: str
+
+    @property
+    def message(self) -> str:
+        """One line for a person."""
+        return f"{self.source}: {self.cause}; {self.remedy}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from extract.clips import batched, iter_clips, plan_clips
+from extract.clips import batched, clip_count, iter_clips, plan_clips
 from extract.config import ExtractConfig
-from extract.errors import GkcmnError, StoreError
+from extract.errors import GkcmnError, MediaError, MissingInputError, StoreError
 from extract.i3d import Backbone, load_backbone
 from extract.inputs import VideoInput
-from extract.records import VideoRecord
+from extract.records import Failure, Stage, VideoRecord
 from extract.store import FeatureStore
 from extract.video import open_video, source_digest
 
@@ -33,8 +33,10 @@ class VideoOutcome:
 
     key: str
     clips: int
-    error: str | None = None
-    """The message of the error that stopped it."""
+    failure: Failure | None = None
+    """Why it was not extracted."""
+    fault: str | None = None
+    """Why it has fewer frames than its file announces, if it was extracted all the same."""
 
 
 def store_settings(config: ExtractConfig, backbone: Backbone) -> dict[str, Any]:
@@ -61,7 +63,7 @@ def extract_videos(
 ) -> Iterator[VideoOutcome]:
     """Extract each video into the store at `place`, and yield what became of it as it ends.
 
-    A video that fails is an outcome with an error; the others go on.
+    A video that fails is an outcome with its failure, which the store keeps too; the others go on.
 
     Args:
         videos: what to extract; see `pending` for leaving out what is done.
@@ -89,7 +91,9 @@ def extract_videos(
         for task in as_completed(tasks):
             error = task.exception()
             if isinstance(error, KilledWorker):
-                yield VideoOutcome(key=tasks[task].key, clips=0, error=_killed(tasks[task], error))
+                failure = _killed(tasks[task], error)
+                FeatureStore.open(place, writable=True).note_failure(failure)
+                yield VideoOutcome(key=failure.key, clips=0, failure=failure)
             else:
                 yield task.result()
 
@@ -123,28 +127,39 @@ def extract_video(
     backbone: Backbone,
     config: ExtractConfig,
     on_clips: OnClips = lambda *_: None,
-) -> int:
-    """Extract one video into the store, and return its number of clips.
+) -> tuple[VideoRecord, int]:
+    """Extract one video into the store, and return what it is, and its number of clips.
+
+    Of a video that breaks off what came is taken, and the record says so, unless `config.strict`.
 
     Memory does not grow with the video's length. Raises MediaError or StoreError; the store then holds what it
     held before.
     """
     digest = source_digest(video.path)
     with open_video(video.path, timeout_s=config.decode_timeout_s, size=config.picture_size) as stream:
-        info = stream.info
-        clip_frames = plan_clips(info.frame_count, length=config.clip_length, stride=config.clip_stride)
-        record = VideoRecord(key=video.key, source=str(video.path.resolve()), source_digest=digest, **asdict(info))
+        announced = clip_count(stream.info.frame_count, length=config.clip_length, stride=config.clip_stride)
         clips = iter_clips(stream.frames, length=config.clip_length, stride=config.clip_stride)
-        on_clips(video.key, 0, len(clip_frames))
-        with store.write(
-            record, channels=backbone.channels, clip_frames=clip_frames, frame_times=stream.frame_times
-        ) as writer:
+        on_clips(video.key, 0, announced)
+        with store.write(video.key, channels=backbone.channels, clips=announced) as writer:
             done = 0
             for batch in batched(clips, config.batch_clips):
                 writer.append(backbone(batch))
                 done += len(batch)
-                on_clips(video.key, done, len(clip_frames))
-    return len(clip_frames)
+                on_clips(video.key, done, max(done, announced))
+            if stream.fault is not None and config.strict:
+                raise MediaError(f"{video.path}: {stream.fault}; copy or download it again, or leave out --strict")
+            info = stream.true_info
+            record = VideoRecord(
+                key=video.key,
+                source=str(video.path.resolve()),
+                source_digest=digest,
+                fault=stream.fault,
+                **asdict(info),
+            )
+            ranges = plan_clips(info.frame_count, length=config.clip_length, stride=config.clip_stride)
+            writer.finish(record, clip_frames=ranges, frame_times=stream.frame_times)
+    on_clips(video.key, done, done)
+    return record, done
 
 
 @lru_cache(maxsize=1)
@@ -157,10 +172,25 @@ def _outcome(video: VideoInput, place: str, config: ExtractConfig, device: str, 
     try:
         backbone = shared_backbone(config.backbone, config.weights, device)
         store = FeatureStore.open_for(place, store_settings(config, backbone))
-        clips = extract_video(video, store, backbone, config, on_clips)
+        record, clips = extract_video(video, store, backbone, config, on_clips)
     except GkcmnError as error:
-        return VideoOutcome(key=video.key, clips=0, error=str(error))
-    return VideoOutcome(key=video.key, clips=clips)
+        failure = _failure(video, error)
+        # Where the store itself cannot be written, the outcome alone tells of it.
+        with suppress(StoreError):
+            FeatureStore.open(place, writable=True).note_failure(failure)
+        return VideoOutcome(key=video.key, clips=0, failure=failure)
+    return VideoOutcome(key=video.key, clips=clips, fault=record.fault)
+
+
+def _failure(video: VideoInput, error: GkcmnError) -> Failure:
+    """Take an error's message, "<what>: <cause>; <remedy>", apart."""
+    stage: Stage = "store" if isinstance(error, StoreError) else "backbone"
+    if isinstance(error, MediaError | MissingInputError):
+        stage = "decode"
+    source = str(video.path.resolve())
+    text = " ".join(str(error).split()).removeprefix(f"{video.path}: ")
+    cause, _, remedy = text.rpartition("; ")
+    return Failure(key=video.key, source=source, stage=stage, cause=cause or text, remedy=remedy)
 
 
 def _on_worker(video: VideoInput, place: str, config: ExtractConfig, device: str, threads: int | None) -> VideoOutcome:
@@ -180,10 +210,13 @@ def _on_worker(video: VideoInput, place: str, config: ExtractConfig, device: str
     )
 
 
-def _killed(video: VideoInput, error: KilledWorker) -> str:
-    return (
-        f"{video.path}: {error.allowed_failures + 1} workers died while they extracted it, perhaps for want of "
-        "memory; see the workers' logs, and try it alone"
+def _killed(video: VideoInput, error: KilledWorker) -> Failure:
+    return Failure(
+        key=video.key,
+        source=str(video.path.resolve()),
+        stage="worker",
+        cause=f"{error.allowed_failures + 1} workers died while they extracted it, perhaps for want of memory",
+        remedy="see the workers' logs, and try it alone",
     )
 
 

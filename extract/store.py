@@ -5,6 +5,7 @@
         <generation>/i3d          float16 (clip, channel, y, x)
         <generation>/clip_frames  int32   (clip, range)
         <generation>/frame_times  float64 (edge,): seconds
+    /failures/<key>/       attributes: Failure's fields; gone once the video succeeds
     /text/<encoding>/      attributes: unknown words, and the generation
         <generation>/queries      str     (query,)
         <generation>/word_ids     int32   (query, word): rows of `words`, -1 after the last word
@@ -30,10 +31,22 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.errors import BaseZarrError
 
 from extract.errors import StoreError, StoreMismatchError
-from extract.records import EncodedQuery, VideoFeatures, VideoRecord
-from extract.zarr_groups import array, child, content, is_whole, level, reading, refilling, rows, write_strings, writing
+from extract.records import EncodedQuery, Failure, VideoFeatures, VideoRecord
+from extract.zarr_groups import (
+    array,
+    child,
+    content,
+    is_whole,
+    level,
+    reading,
+    refilling,
+    remains,
+    rows,
+    write_strings,
+    writing,
+)
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 CLIPS_PER_CHUNK = 16
 CLIPS_PER_SHARD = 128
 """A shard is written whole, by one writer, from a buffer of this many clips."""
@@ -140,9 +153,7 @@ class FeatureStore:
         """Read a video's features whole. Raises StoreError if they are not there or damaged."""
         slot = self._video(key)
         if slot is None:
-            raise StoreError(
-                f"{self.place}: holds no video {key!r}; extract it with: gkcmn-pipe features VIDEO --store {self.place}"
-            )
+            raise self._no_video(key)
         with self._reading(key):
             group = _content(slot)
             return VideoFeatures(
@@ -152,30 +163,39 @@ class FeatureStore:
                 frame_times=rows(group, "frame_times"),
             )
 
+    def lazy(self, key: str) -> zarr.Array[Any]:
+        """A video's features, read as they are sliced: float16 (clip, channel, y, x). Raises StoreError."""
+        slot = self._video(key)
+        if slot is None:
+            raise self._no_video(key)
+        with self._reading(key):
+            return array(_content(slot), "i3d")
+
+    def stored_bytes(self, key: str) -> int:
+        """What a video takes in the store. Raises StoreError."""
+        return int(self.lazy(key).nbytes_stored())
+
     @contextmanager
-    def write(
-        self, record: VideoRecord, *, channels: int, clip_frames: np.ndarray, frame_times: np.ndarray
-    ) -> Iterator[VideoWriter]:
+    def write(self, key: str, *, channels: int, clips: int) -> Iterator[VideoWriter]:
         """Replace a video's features; they take the old ones' place when this ends without an error.
 
+        Append all clips to the writer, then end it with `VideoWriter.finish`.
+
         Args:
-            record: what is known of the video.
+            key: of the video.
             channels: of its feature maps.
-            clip_frames: int32 (clip, 2), as `VideoFeatures` has them.
-            frame_times: float64 (frame + 1,), likewise.
+            clips: about how many will come; it lays out the array.
 
         Raises:
-            StoreError: the store cannot be written, or other clips came than were announced.
+            StoreError: the store cannot be written, or the writer was not finished.
         """
-        clips = len(clip_frames)
+        attributes: dict[str, Any] = {}
         chunk = min(clips, CLIPS_PER_CHUNK)
         shard = min(-(-clips // chunk) * chunk, CLIPS_PER_SHARD)
         with (
-            writing(self.place, repr(record.key)),
-            refilling(self._root.require_group("videos"), level(record.key), asdict(record)) as group,
+            writing(self.place, repr(key)),
+            refilling(self._root.require_group("videos"), level(key), attributes) as group,
         ):
-            group.create_array("clip_frames", data=clip_frames.astype(np.int32), dimension_names=("clip", "range"))
-            group.create_array("frame_times", data=frame_times.astype(np.float64), dimension_names=("edge",))
             maps = group.create_array(
                 "i3d",
                 shape=(clips, channels, 7, 7),
@@ -186,13 +206,17 @@ class FeatureStore:
                 compressors=[BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"), Crc32cCodec()],
                 dimension_names=("clip", "channel", "y", "x"),
             )
-            writer = VideoWriter(maps, shard)
+            writer = VideoWriter(group, maps, shard)
             yield writer
-            writer.flush()
-            if writer.written != clips:
-                raise StoreError(
-                    f"{record.key}: {writer.written} clips came where {clips} were announced; extract it again"
-                )
+            if writer.record is None:
+                raise StoreError(f"{key}: its writing was not finished; extract it again")
+            attributes |= asdict(writer.record)
+        self._forget_failure(key)
+
+    def _no_video(self, key: str) -> StoreError:
+        return StoreError(
+            f"{self.place}: holds no video {key!r}; extract it with: gkcmn-pipe features VIDEO --store {self.place}"
+        )
 
     def _video(self, key: str) -> zarr.Group | None:
         with self._reading(key):
@@ -201,6 +225,61 @@ class FeatureStore:
 
     def _reading(self, key: str) -> AbstractContextManager[None]:
         return reading(self.place, f"{key!r}", "it is damaged: extract it again with --redo")
+
+    # Failures
+
+    def failures(self) -> list[Failure]:
+        """What could not be extracted, by key. Raises StoreError."""
+        with reading(self.place, "the list of failures", f"remove the folder failures in {self.place}"):
+            noted = child(self._root, "failures")
+            groups = sorted(noted.groups()) if noted is not None else []
+            return [Failure(**group.attrs) for _, group in groups]  # type: ignore[arg-type]
+
+    def note_failure(self, failure: Failure) -> None:
+        """Keep a failure until its video succeeds. Raises StoreError."""
+        with writing(self.place, "a failure"):
+            group = self._root.require_group("failures").require_group(level(failure.key))
+            group.attrs.update(asdict(failure))
+
+    def _forget_failure(self, key: str) -> None:
+        noted = child(self._root, "failures")
+        if noted is not None and level(key) in noted:
+            del noted[level(key)]
+
+    # Soundness
+
+    def all_keys(self) -> Iterator[str]:
+        """Keys of all videos that were ever begun, whole or not. Raises StoreError."""
+        with reading(self.place, "the list of its videos", "extract the features again into a new store"):
+            videos = child(self._root, "videos")
+            for name in sorted(videos.group_keys()) if videos is not None else ():
+                yield unquote(name)
+
+    def is_missing_pieces(self, key: str) -> bool:
+        """Whether pieces of a whole video's features are gone, which would read as zeros. Raises StoreError."""
+        slot = self._video(key)
+        assert slot is not None
+        with self._reading(key):
+            maps = array(_content(slot), "i3d")
+            # The last shard may have fewer chunks than are counted for it, so more is no fault.
+            return maps.nchunks_initialized < maps.nchunks
+
+    def leftovers(self, key: str) -> list[str]:
+        """Parts that killed writers left of a video, beside what is whole. Raises StoreError."""
+        with self._reading(key):
+            slot = child(child(self._root, "videos"), level(key))
+            return [] if slot is None else remains(slot)
+
+    def remove(self, key: str, *, leftovers_only: bool = False) -> None:
+        """Remove a video, or only what killed writers left of it. Raises StoreError."""
+        with writing(self.place, repr(key)):
+            videos = child(self._root, "videos")
+            slot = child(videos, level(key))
+            if slot is not None and leftovers_only:
+                for name in remains(slot):
+                    del slot[name]
+            elif videos is not None and level(key) in videos:
+                del videos[level(key)]
 
     # Queries
 
@@ -251,17 +330,20 @@ class FeatureStore:
 class VideoWriter:
     """Takes a video's features in order, and writes them shard by shard."""
 
-    def __init__(self, array: zarr.Array[Any], shard_clips: int) -> None:
-        self._array = array
+    def __init__(self, group: zarr.Group, maps: zarr.Array[Any], shard_clips: int) -> None:
+        self._group = group
+        self._maps = maps
         self._shard_clips = shard_clips
         self._buffer: list[np.ndarray] = []
-        self.written = 0
+        self._written = 0
+        self.record: VideoRecord | None = None
+        """What `finish` was given."""
 
     def append(self, features: np.ndarray) -> None:
         """Add float32 (clip, channel, 7, 7) maps.
 
         Raises:
-            StoreError: a value is not finite or does not fit float16, or there are too many clips.
+            StoreError: a value is not finite or does not fit float16.
         """
         if not np.isfinite(features).all() or np.abs(features).max(initial=0) > FLOAT16_MAX:
             raise StoreError("features hold NaN or values beyond float16; check the weights")
@@ -269,18 +351,36 @@ class VideoWriter:
         while len(self._buffer) >= self._shard_clips:
             self._write(self._shard_clips)
 
-    def flush(self) -> None:
-        """Write what is left in the buffer."""
+    def finish(self, record: VideoRecord, *, clip_frames: np.ndarray, frame_times: np.ndarray) -> None:
+        """Write what is left, and what is known now that all frames were seen.
+
+        Args:
+            record: of the video.
+            clip_frames: int32 (clip, 2), as `VideoFeatures` has them.
+            frame_times: float64 (frame + 1,), likewise.
+
+        Raises:
+            StoreError: another number of clips came.
+        """
         if self._buffer:
             self._write(len(self._buffer))
+        if self._written != len(clip_frames):
+            raise StoreError(
+                f"{record.key}: {self._written} clips came for {len(clip_frames)} ranges; extract it again"
+            )
+        if self._maps.shape[0] > self._written:
+            self._maps.resize((self._written, *self._maps.shape[1:]))
+        self._group.create_array("clip_frames", data=clip_frames.astype(np.int32), dimension_names=("clip", "range"))
+        self._group.create_array("frame_times", data=frame_times.astype(np.float64), dimension_names=("edge",))
+        self.record = record
 
     def _write(self, clips: int) -> None:
-        end = self.written + clips
-        if end > self._array.shape[0]:
-            raise StoreError(f"more than the announced {self._array.shape[0]} clips came; extract the video again")
-        self._array[self.written : end] = np.stack(self._buffer[:clips])
+        end = self._written + clips
+        if end > self._maps.shape[0]:
+            self._maps.resize((end, *self._maps.shape[1:]))
+        self._maps[self._written : end] = np.stack(self._buffer[:clips])
         del self._buffer[:clips]
-        self.written = end
+        self._written = end
 
 
 def _record(slot: zarr.Group) -> VideoRecord:

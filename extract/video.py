@@ -1,8 +1,8 @@
 """Videos as streams of frames, decoded in a child process that can be killed.
 
 decord can hang while it holds the interpreter's lock, and a thread cannot be stopped; a process can.
-The child runs this module, decodes in presentation order, stretches, and sends batches of frames over
-a pipe; the pipe's fullness is what keeps it from running ahead of the reader.
+The child (`extract.decoder`) decodes in presentation order, stretches, and sends batches of frames over a
+pipe; the pipe's fullness is what keeps it from running ahead of the reader.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from itertools import pairwise
-from multiprocessing.connection import Connection, Pipe
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Pipe
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -24,25 +23,35 @@ import numpy as np
 
 from extract.errors import DecodeTimeoutError, MediaError, MissingInputError
 from extract.records import VideoInfo
-from extract.transforms import stretch
 
 VIDEO_SUFFIXES = frozenset(
     ".avi .flv .gif .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .ogv .ts .webm .wmv".split()  # noqa: SIM905
 )
-BATCH_BYTES = 4 << 20
-"""About how much the child sends at once: few enough to hold, many enough that messages cost nothing."""
 _DIGEST_BYTES = 1 << 20
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class VideoStream:
     """An open video: its description and its frames, which can be read once."""
 
     info: VideoInfo
-    frame_times: np.ndarray
-    """float64 (frame + 1,): seconds at which each frame begins, and at which the last one ends."""
+    """As announced: there may be fewer frames, and where PyAV decodes their number is an estimate."""
     frames: Iterator[np.ndarray]
-    """HWC uint8 RGB, in presentation order; raises MediaError where the video breaks off."""
+    """HWC uint8 RGB, in presentation order."""
+    times: list[float]
+    """Seconds at which each frame that was read begins; at the end, also when the last one ends."""
+    fault: str | None = None
+    """At the end: why there were fewer frames than announced, if there were."""
+
+    @property
+    def frame_times(self) -> np.ndarray:
+        """After the last frame: float64 (frame + 1,), when each begins, and when the last one ends."""
+        return np.array(self.times, np.float64)
+
+    @property
+    def true_info(self) -> VideoInfo:
+        """After the last frame: the description, with what was found to be true."""
+        return replace(self.info, frame_count=len(self.times) - 1, duration_s=self.times[-1] - self.times[0])
 
 
 def source_digest(path: Path) -> str:
@@ -69,7 +78,7 @@ def open_video(path: Path, *, timeout_s: float, size: int | None = None) -> Iter
 
     Raises:
         MissingInputError: there is no such file.
-        MediaError: the file is no video, or one that decord reads wrongly.
+        MediaError: the file is no video, or none of its frames can be decoded.
         DecodeTimeoutError: no frame came for `timeout_s` seconds; the child was killed.
     """
     if not path.is_file():
@@ -79,8 +88,9 @@ def open_video(path: Path, *, timeout_s: float, size: int | None = None) -> Iter
     child = _Child(path, size, timeout_s)
     try:
         info = VideoInfo(**child.receive())
-        times = np.frombuffer(child.receive(raw=True), np.float64)
-        yield VideoStream(info=info, frame_times=times, frames=_frames(child, info, size))
+        stream = VideoStream(info=info, frames=iter(()), times=[])
+        stream.frames = _frames(child, stream, size)
+        yield stream
     finally:
         child.close()
 
@@ -91,10 +101,15 @@ def probe(path: Path, *, timeout_s: float) -> VideoInfo:
         return stream.info
 
 
-def _frames(source: _Child, info: VideoInfo, size: int | None) -> Iterator[np.ndarray]:
-    shape = (size, size, 3) if size else (info.height, info.width, 3)
-    while (count := source.receive()) is not None:
-        yield from np.frombuffer(source.receive(raw=True), np.uint8).reshape(count, *shape)
+def _frames(child: _Child, stream: VideoStream, size: int | None) -> Iterator[np.ndarray]:
+    shape = (size, size, 3) if size else (stream.info.height, stream.info.width, 3)
+    while isinstance(message := child.receive(), list):
+        frames = np.frombuffer(child.receive(raw=True), np.uint8).reshape(len(message), *shape)
+        for start, frame in zip(message, frames, strict=True):
+            stream.times.append(start)
+            yield frame
+    stream.times.append(message["end_s"])
+    stream.fault = message["fault"]
 
 
 class _Child:
@@ -108,7 +123,7 @@ class _Child:
         # A session of its own: Ctrl-C and a closing terminal reach the parent alone, and the child ends
         # when its pipe does.
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-m", "extract.video", str(theirs.fileno()), str(path), str(size or 0)],
+            [sys.executable, "-m", "extract.decoder", str(theirs.fileno()), str(path), str(size or 0)],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -117,7 +132,7 @@ class _Child:
         )
         theirs.close()
 
-    def receive(self, *, raw: bool = False) -> Any:  # noqa: ANN401 - a dict, a count, None, or bytes
+    def receive(self, *, raw: bool = False) -> Any:  # noqa: ANN401 - a dict, a list, or bytes
         """Return the child's next message, or raise what it, or its silence, means."""
         # Killed at the deadline, the child closes the pipe, which ends a read at whatever point it waits.
         late = threading.Event()
@@ -157,95 +172,3 @@ class _Child:
         self._process.wait()
         self._pipe.close()
         self._log.close()
-
-
-# What follows runs in the child.
-
-_NO_VIDEO = "not a video that can be read; give an mp4, mkv, webm, mov or avi file"
-_REMUX = "decord would misread it silently; re-encode it, for example: ffmpeg -i IN -c:v libx264 OUT.mp4"
-
-
-def _serve(pipe: Connection, path: str, size: int) -> None:
-    """Send a VideoInfo as a dict, the frames' times, then (count, bytes) for each batch, then None.
-
-    One str in place of what is due is an error, and the last message.
-    """
-    from importlib.metadata import version
-
-    import decord
-
-    decord.logging.set_level(decord.logging.QUIET)
-    try:
-        reader = decord.VideoReader(path, num_threads=0)
-    except (decord.DECORDError, RuntimeError, OSError):
-        pipe.send(_NO_VIDEO)
-        return
-    count = len(reader)
-    if count == 0:
-        pipe.send("it has no video frames; " + _NO_VIDEO.partition("; ")[2])
-        return
-    stamps = np.asarray(reader.get_frame_timestamp(np.arange(count)))
-    if (fault := _misread(path, stamps)) is not None:
-        pipe.send(f"{fault}; {_REMUX}")
-        return
-    times = np.append(stamps[:, 0], max(stamps[-1, 1], stamps[-1, 0])).astype(np.float64)
-    first = reader.next().asnumpy()
-    info = VideoInfo(
-        width=first.shape[1],
-        height=first.shape[0],
-        fps=float(reader.get_avg_fps()),
-        frame_count=count,
-        duration_s=float(times[-1] - times[0]),
-        decoder=f"decord2 {version('decord2')}",
-    )
-    pipe.send(asdict(info))
-    pipe.send_bytes(times.tobytes())
-    reader.seek(0)
-    batch: list[np.ndarray] = []
-    frame_bytes = 3 * (size * size if size else info.width * info.height)
-    for index in range(count):
-        try:
-            frame = reader.next().asnumpy()
-        except (decord.DECORDError, StopIteration, RuntimeError):
-            pipe.send(
-                f"frame {index} of {count} cannot be decoded: the file is cut short or damaged; "
-                "copy it again, or re-encode what is whole"
-            )
-            return
-        batch.append(stretch(frame, size) if size else frame)
-        if len(batch) * frame_bytes >= BATCH_BYTES or index == count - 1:
-            pipe.send(len(batch))
-            pipe.send_bytes(np.stack(batch).tobytes())
-            batch = []
-    pipe.send(None)
-
-
-def _misread(path: str, stamps: np.ndarray) -> str | None:
-    """Name what makes decord's frames of this file untrustworthy, if anything does.
-
-    Args:
-        path: its suffix tells an MPEG transport stream, which decord shifts by some frames.
-        stamps: float (frame, 2), start and end of each frame in seconds.
-    """
-    with Path(path).open("rb") as file:
-        head = file.read(197)
-    # Packets of 188 bytes, or of 192 where each has a time code before it (m2ts).
-    if any(head[at : at + 1] == b"\x47" == head[at + size : at + size + 1] for at, size in ((0, 188), (4, 192))):
-        return "an MPEG transport stream"
-    starts = stamps[:, 0]
-    if starts[0] < -1e-3:
-        return f"its first frame lies at {starts[0]:.3f} s, hidden by an edit list"
-    for index, (before, after) in enumerate(pairwise(starts.tolist())):
-        if after <= before:
-            return f"frame {index + 1} is not later than the frame before it"
-    return None
-
-
-if __name__ == "__main__":
-    import os
-
-    try:
-        _serve(Connection(int(sys.argv[1])), sys.argv[2], int(sys.argv[3]))
-    except BrokenPipeError:
-        # The reader went away: nobody is left to tell.
-        os._exit(0)

@@ -44,11 +44,11 @@ def refilling(parent: zarr.Group, name: str, attributes: Mapping[str, Any]) -> I
     """
     slot = parent.require_group(name)
     old = slot.attrs.get(_GENERATION)
-    for left in [key for key in slot.group_keys() if key != old]:
-        del slot[left]  # by a writer that was killed
+    for left in remains(slot):
+        del slot[left]
     new = secrets.token_hex(4)
     try:
-        yield slot.create_group(new)
+        yield slot.create_group(new, attributes={_GENERATION: new})
         _check_there(slot, new, name)
         slot.attrs.update({**attributes, _GENERATION: new})
     except BaseException:
@@ -59,9 +59,16 @@ def refilling(parent: zarr.Group, name: str, attributes: Mapping[str, Any]) -> I
         del slot[str(old)]
 
 
+def remains(slot: zarr.Group) -> list[str]:
+    """What killed writers left in a slot."""
+    return [key for key in slot.group_keys() if key != slot.attrs.get(_GENERATION)]
+
+
 def _check_there(slot: zarr.Group, generation: str, name: str) -> None:
     """Raise StoreError if another writer of the slot has taken this one's work for a killed writer's."""
-    if child(slot, generation) is None:
+    # A group that was deleted comes back, empty, with the next array that is made in it.
+    found = child(slot, generation)
+    if found is None or _GENERATION not in found.attrs:
         raise StoreError(f"{name}: another process writes it too; let one finish, and run the command again")
 
 

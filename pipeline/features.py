@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
+from extract.errors import MissingInputError
 from extract.inputs import VideoInput
 from extract.run import pending, shared_backbone, store_settings
 from extract.store import FeatureStore
 from pipeline.config import Config
 from pipeline.device import resolve_device
+
+
+def failed_videos(place: str) -> list[VideoInput]:
+    """Those videos whose failures a store keeps. Raises StoreError, or MissingInputError if there is none."""
+    failures = FeatureStore.open(place).failures()
+    if not failures:
+        raise MissingInputError(f"{place}: keeps no failure; name the videos to extract")
+    return [VideoInput(path=Path(failure.source), key=failure.key) for failure in failures]
 
 
 def prepare(videos: Sequence[VideoInput], config: Config, *, redo: bool) -> tuple[str, list[VideoInput], str]:

@@ -104,6 +104,8 @@ class _Sound:
 
     def __init__(self, source: InputContainer, out: OutputContainer) -> None:
         self._source = source
+        # Frames are timed from where the container's clock begins; so is the sound.
+        self._origin_s = Fraction(source.start_time or 0, 1_000_000)
         self._out = out
         stream = source.streams.audio[0]
         self._stream: AudioStream
@@ -124,11 +126,16 @@ class _Sound:
     def _copied(self, stream: AudioStream) -> Iterator[Packet[AudioStream]]:
         for packet in self._source.demux(stream):
             if packet.dts is not None:
+                shift = round(self._origin_s / packet.time_base)
+                packet.dts -= shift
+                packet.pts = packet.pts - shift if packet.pts is not None else None
                 packet.stream = self._stream
                 yield packet
 
     def _encoded(self, stream: AudioStream) -> Iterator[Packet[AudioStream]]:
         for frame in self._source.decode(stream):
+            if frame.pts is not None and frame.time_base is not None:
+                frame.pts -= round(self._origin_s / frame.time_base)
             yield from self._stream.encode(frame)
         yield from self._stream.encode(None)
 

@@ -44,7 +44,7 @@ def write_overlay(
         rate = Fraction(info.fps).limit_denominator(1001)
         with open_mp4(out, width=info.width, height=info.height, rate=rate, sound=source) as writer:
             for number, frame in enumerate(stream.frames):
-                writer.write(painter.paint(frame, number), at_s=float(stream.frame_times[number]))
+                writer.write(painter.paint(frame, number), at_s=stream.times[number])
                 on_frame(number + 1, info.frame_count)
 
 

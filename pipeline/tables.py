@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
+import numpy as np
 from rich.table import Table
 
+from extract.records import Failure, VideoFeatures
+from extract.store import FeatureStore
 from pipeline.intervals import Estimate
 from pipeline.prepare.rules import REJECTED, RULES
 from pipeline.prepare.run import Prepared
 from pipeline.report import Change, Comparison
 from pipeline.score import Group, Report
+
+if TYPE_CHECKING:
+    from extract.statistics import ChannelStatistics
 
 
 def report_table(report: Report) -> Table:
@@ -64,6 +72,54 @@ def findings_table(prepared: Prepared) -> Table:
     for rule, meaning in RULES.items():
         if count := prepared.findings[rule]:
             table.add_row(rule, str(count), "rejected" if rule in REJECTED else "kept", meaning)
+    return table
+
+
+def videos_table(store: FeatureStore) -> Table:
+    """Every video, and their sum."""
+    settings = store.settings
+    table = Table("video", "clips", "fps", "size", "seconds", "MB", title=f"{settings['backbone']}, {store.place}")
+    table.columns[0].overflow = "fold"
+    for column in table.columns[1:]:
+        column.justify = "right"
+    clips, seconds, size, count = 0, 0.0, 0, 0
+    for key in sorted(store.keys()):
+        record, held, stored = store.record(key), store.lazy(key).shape[0], store.stored_bytes(key)
+        assert record is not None
+        clips, seconds, size, count = clips + held, seconds + record.duration_s, size + stored, count + 1
+        table.add_row(
+            key, str(held), f"{record.fps:.2f}", f"{record.width}x{record.height}",
+            f"{record.duration_s:.1f}", f"{stored / 1e6:.2f}",
+        )  # fmt: skip
+    table.add_section()
+    table.add_row(f"{count} videos", str(clips), "", "", f"{seconds:.1f}", f"{size / 1e6:.2f}")
+    return table
+
+
+def failures_table(failures: Iterable[Failure]) -> Table:
+    """What could not be extracted."""
+    table = Table("failed", "stage", "cause", "remedy")
+    for failure in failures:
+        table.add_row(failure.key, failure.stage, failure.cause, failure.remedy)
+    return table
+
+
+def record_table(video: VideoFeatures, store: FeatureStore) -> Table:
+    """All that a store knows of one video."""
+    table = Table("", video.record.key, show_header=True)
+    values = {**asdict(video.record), "clips": len(video.i3d), "bytes": store.stored_bytes(video.record.key)}
+    values["zeros"] = f"{float((video.i3d == 0).mean()):.3f} of all values"
+    for name, value in {**values, **store.settings}.items():
+        if name != "key":
+            table.add_row(name, str(value))
+    return table
+
+
+def statistics_table(statistics: ChannelStatistics) -> Table:
+    """The spread of each statistic over the channels."""
+    table = Table("over channels", "least", "median", "most")
+    for name, values in (("mean", statistics.mean), ("deviation", statistics.std), ("zeros", statistics.zeros)):
+        table.add_row(name, *(f"{value:.4f}" for value in (values.min(), np.median(values), values.max())))
     return table
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,8 +39,9 @@ def run(*args: object, code: int = 0) -> Result:
     assert result.exit_code == code, (result.output, result.exception)
     if code == 1:
         assert isinstance(result.exception, SystemExit)  # no traceback
-        lines = [line for line in result.stderr.splitlines() if line and not line.startswith("Warning: ")]
+        lines = [line for line in result.stderr.splitlines() if line.startswith(("Error: ", "Failed: "))]
         assert len(lines) == 1, result.stderr
+        assert "Traceback" not in result.stderr
     return result
 
 
@@ -341,6 +343,35 @@ def test_one_broken_video_does_not_stop_the_others(inside: Path, tmp_path: Path)
     assert "bad.mp4: not a video" in result.stderr
     assert "1 videos done (2 clips), 0 there already, 1 failed" in result.output
     assert list(FeatureStore.open(tmp_path / "s.zarr").keys()) == ["good.mp4"]
+    output = run("inspect", tmp_path / "s.zarr").output
+    assert "1 videos" in output
+    assert "not a video" in output
+    assert (
+        "0 videos done (0 clips), 0 there already, 1 failed"
+        in run("features", "--retry-failed", "--store", tmp_path / "s.zarr", code=1).output
+    )
+    write_video(tmp_path / "v" / "bad.mp4", moving_square(9))
+    assert "1 videos done (2 clips)" in run("features", "--retry-failed", "--store", tmp_path / "s.zarr").output
+    assert "keeps no failure" in run("features", "--retry-failed", "--store", tmp_path / "s.zarr", code=1).stderr
+
+
+def test_verify_and_inspect(inside: Path, tmp_path: Path) -> None:
+    place = shutil.copytree("data/features.zarr", tmp_path / "s.zarr")
+    assert run("verify", place).output == "2 videos, 0 faulty\n"
+    shard = next(path for path in (place / "videos" / "a.mp4").glob("*/i3d/c/0/**/*") if path.is_file())
+    shard.write_bytes(shard.read_bytes()[:-9])
+    result = CliRunner().invoke(main, ["verify", str(place)])
+    assert result.exit_code == 1  # the fault is a result, on standard output
+    assert "a.mp4: " in result.output
+    assert "1 faulty: removed" in run("verify", place, "--repair").output
+    assert run("verify", place).output == "1 videos, 0 faulty\n"
+    assert "1 videos done" in run("features", "clips", "--store", place).output
+    output = run("inspect", place, "a.mp4", "--picture", tmp_path / "a.png").output
+    assert "64" in output
+    assert (tmp_path / "a.png").is_file()
+    assert "deviation" in run("inspect", place, "--stats").output
+    run("inspect", place, "--picture", tmp_path / "a.png", code=2)
+    assert "holds no video" in run("inspect", place, "x.mp4", code=1).stderr
 
 
 def test_another_video_under_the_same_key_is_refused_and_a_changed_one_redone(inside: Path, tmp_path: Path) -> None:

@@ -18,9 +18,9 @@ ALLOWED = {
     "pipeline": {"pipeline", "extract", "model"},
 }
 SOLE = {
-    "decord": "extract/video.py",
+    "decord": "extract/decoder.py",
     "zarr": "extract/store.py extract/zarr_groups.py",
-    "dask": "extract/run.py",
+    "dask": "extract/run.py extract/statistics.py",
     "distributed": "extract/run.py",
     "spacy": "extract/text.py",
     "torchtext": "extract/text.py",

@@ -1,9 +1,9 @@
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from extract.audit import audit
 from extract.clips import plan_clips
 from extract.errors import DecodeTimeoutError, StoreError, StoreMismatchError
 from extract.records import EncodedQuery, VideoRecord
@@ -12,10 +12,10 @@ from extract.store import CLIPS_PER_SHARD, FeatureStore, VideoWriter
 SETTINGS = {"backbone": "inception", "clip_stride": 4}
 
 
-def record(key: str) -> VideoRecord:
+def record(key: str, frames: int = 1200) -> VideoRecord:
     return VideoRecord(
         key=key, source=f"/v/{key}", source_digest="d", width=64, height=48, fps=29.97,
-        frame_count=1200, duration_s=40.04, decoder="decord2 3",
+        frame_count=frames, duration_s=40.04, decoder="decord2 3",
     )  # fmt: skip
 
 
@@ -23,19 +23,17 @@ def maps(clips: int, channels: int = 4) -> np.ndarray:
     return np.random.default_rng(0).random((clips, channels, 7, 7), dtype=np.float32)
 
 
-def writing(
-    store: FeatureStore, key: str, ranges: np.ndarray, channels: int = 4
-) -> AbstractContextManager[VideoWriter]:
-    times = np.arange(ranges[-1, 1] + 1) / 30
-    return store.write(record(key), channels=channels, clip_frames=ranges, frame_times=times)
-
-
-def write(store: FeatureStore, key: str, features: np.ndarray, clips: int | None = None) -> None:
-    frames = 4 + 4 * (clips or len(features))
+def finish(writer: VideoWriter, key: str, clips: int) -> None:
+    frames = 4 + 4 * clips
     ranges = plan_clips(frames, length=8, stride=4)
-    with writing(store, key, ranges, features.shape[1]) as writer:
+    writer.finish(record(key, frames), clip_frames=ranges, frame_times=np.arange(frames + 1) / 30)
+
+
+def write(store: FeatureStore, key: str, features: np.ndarray, announced: int | None = None) -> None:
+    with store.write(key, channels=features.shape[1], clips=announced or len(features)) as writer:
         for start in range(0, len(features), 3):
             writer.append(features[start : start + 3])
+        finish(writer, key, len(features))
 
 
 @pytest.mark.parametrize("clips", [1, 16, CLIPS_PER_SHARD, CLIPS_PER_SHARD * 2 + 5])
@@ -47,7 +45,7 @@ def test_what_is_written_is_read(tmp_path: Path, clips: int) -> None:
     assert np.array_equal(video.i3d, features.astype(np.float16))
     assert video.clip_frames.shape == (clips, 2)
     assert np.array_equal(video.frame_times, np.arange(4 * clips + 5) / 30)
-    assert video.record == record("a")
+    assert video.record == record("a", 4 + 4 * clips)
 
 
 @pytest.mark.parametrize("key", ["a/b.mp4", "ünï code.mp4", "..", ".x", "a%2Fb", "new\nline", "-dash", "zarr.json"])
@@ -62,7 +60,7 @@ def test_what_is_not_complete_is_not_there(tmp_path: Path) -> None:
     store = FeatureStore.open_for(tmp_path / "s.zarr", SETTINGS)
     with (
         pytest.raises(RuntimeError, match="stopped"),
-        writing(store, "a", plan_clips(400, length=8, stride=4)) as writer,
+        store.write("a", channels=4, clips=99) as writer,
     ):
         writer.append(maps(20))
         raise RuntimeError("stopped")
@@ -78,7 +76,7 @@ def test_the_old_features_stay_until_the_new_are_whole(tmp_path: Path) -> None:
     store = FeatureStore.open_for(tmp_path / "s.zarr", SETTINGS)
     old = maps(3)
     write(store, "a", old)
-    with pytest.raises(RuntimeError, match="stopped"), writing(store, "a", plan_clips(400, length=8, stride=4)):
+    with pytest.raises(RuntimeError, match="stopped"), store.write("a", channels=4, clips=9):
         raise RuntimeError("stopped")
     assert np.array_equal(store.read("a").i3d, old.astype(np.float16))
     # What a killed writer leaves is of no account, and gone with the next.
@@ -92,10 +90,10 @@ def test_the_old_features_stay_until_the_new_are_whole(tmp_path: Path) -> None:
 
 def test_two_writers_of_one_video_leave_one_of_them_whole(tmp_path: Path) -> None:
     store = FeatureStore.open_for(tmp_path / "s.zarr", SETTINGS)
-    ranges = plan_clips(16, length=8, stride=4)
-    with pytest.raises(StoreError, match="another process writes it"), writing(store, "a", ranges) as first:
+    with pytest.raises(StoreError, match="another process"), store.write("a", channels=4, clips=3) as first:
         first.append(maps(3))
         write(store, "a", maps(3) + 1)
+        finish(first, "a", 3)
     assert np.array_equal(store.read("a").i3d, (maps(3) + 1).astype(np.float16))
 
 
@@ -110,7 +108,7 @@ def test_damaged_metadata_is_one_error(tmp_path: Path, content: str) -> None:
         try:
             damaged = FeatureStore.open(tmp_path / "s.zarr")
             assert damaged.settings == SETTINGS
-            assert (damaged.record("a"), list(damaged.keys()), damaged.channels) == (record("a"), ["a"], 4)
+            assert (damaged.record("a"), list(damaged.keys()), damaged.channels) == (record("a", 16), ["a"], 4)
             assert damaged.read("a")
             assert damaged.queries("v")
             pytest.fail(f"{path}: not missed")
@@ -130,23 +128,35 @@ def test_a_place_that_fsspec_cannot_reach(place: str) -> None:
         FeatureStore.open_for(place, SETTINGS)
 
 
-def test_too_few_or_too_many_clips_are_no_video(tmp_path: Path) -> None:
+@pytest.mark.parametrize("announced", [1, 3, 40, CLIPS_PER_SHARD * 3])
+@pytest.mark.parametrize("clips", [2, 37, CLIPS_PER_SHARD + 1])
+def test_the_number_that_was_announced_is_a_guess(tmp_path: Path, announced: int, clips: int) -> None:
+    store = FeatureStore.open_for(tmp_path / "s.zarr", {**SETTINGS, "clip_length": 8})
+    write(store, "a", maps(clips), announced)
+    assert np.array_equal(store.read("a").i3d, maps(clips).astype(np.float16))
+    assert [fault for _, fault in audit(store)] == [None]
+
+
+def test_a_video_that_was_not_finished_is_none(tmp_path: Path) -> None:
     store = FeatureStore.open_for(tmp_path / "s.zarr", SETTINGS)
-    with pytest.raises(StoreError, match="2 clips came where 3 were announced"):
-        write(store, "a", maps(2), clips=3)
-    with pytest.raises(StoreError, match="more than the announced 3"):
-        write(store, "a", maps(5), clips=3)
+    with pytest.raises(StoreError, match="not finished"), store.write("a", channels=4, clips=3) as writer:
+        writer.append(maps(3))
+    with (
+        pytest.raises(StoreError, match="3 clips came for 4 ranges"),
+        store.write("a", channels=4, clips=3) as writer,
+    ):
+        writer.append(maps(3))
+        finish(writer, "a", 4)
     assert store.record("a") is None
 
 
 def test_a_reader_s_error_stays_what_it_is(tmp_path: Path) -> None:
     store = FeatureStore.open_for(tmp_path / "s.zarr", SETTINGS)
-    ranges = plan_clips(400, length=8, stride=4)
-    with pytest.raises(DecodeTimeoutError), writing(store, "a", ranges):
+    with pytest.raises(DecodeTimeoutError), store.write("a", channels=4, clips=9):
         raise DecodeTimeoutError("a.mp4: silent; mend it")
     with (
         pytest.raises(StoreError, match="cannot be written.*No space"),
-        writing(store, "a", ranges),
+        store.write("a", channels=4, clips=9),
     ):
         raise OSError(28, "No space left on device")
 

@@ -1,0 +1,267 @@
+"""The process that decodes one video, and nothing else: `extract.video` starts it, reads it, and may kill it.
+
+    python -m extract.decoder FD PATH SIZE
+
+What it sends through the pipe FD: a VideoInfo as a dict; then, for each batch of frames, a list of their times in
+seconds and the frames' bytes; then the end, as a dict: `end_s`, when the last frame ends, and `fault`, why there are
+fewer frames than the file announced, or None. One str in place of any message is an error, and the last message.
+
+decord decodes. It misreads some files without a word: transport streams, files whose edit list hides a head, streams
+that change their size. Those are told beforehand, and PyAV decodes them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from extract.records import VideoInfo
+from extract.transforms import stretch
+
+BATCH_BYTES = 4 << 20
+"""About how much is sent at once: few enough to hold, many enough that messages cost nothing."""
+MOST_FRAMES = 512
+"""In a batch, however small they are: the reader waits for no more."""
+SHORT_S = 1.0
+SHORT_SHARE = 0.02
+"""A video is short if it ends by more than both before the time that its container announces."""
+NO_VIDEO = "not a video that can be read; give an mp4, mkv, webm, mov or avi file"
+CUT_SHORT = "the file is cut short or damaged there"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """An opened video, whoever decodes it."""
+
+    info: VideoInfo
+    frames: Iterator[tuple[float, np.ndarray]]
+    """When each begins, in seconds, and its pixels, HWC uint8 RGB; raises BrokenError where it breaks off."""
+    end_s: float | None
+    """When the last frame ends, if all are there; None if that is not known before."""
+
+
+class BrokenError(Exception):
+    """Frames cannot be decoded from here on."""
+
+
+class NoVideoError(Exception):
+    """There is nothing to decode; the message says why."""
+
+
+def open_source(path: str) -> Source:
+    """Open with decord, or with PyAV what decord would misread. Raises NoVideoError."""
+    head = look(path)
+    if is_transport_stream(path):
+        return open_av(path)
+    source = open_decord(path, head)
+    return source if source is not None and not head.is_odd else open_av(path)
+
+
+# decord
+
+
+def open_decord(path: str, head: Head) -> Source | None:
+    """Open with decord; None if it would misread the file. Raises NoVideoError."""
+    from importlib.metadata import version
+
+    import decord
+
+    decord.logging.set_level(decord.logging.QUIET)
+    try:
+        reader = decord.VideoReader(path, num_threads=0)
+        count = len(reader)
+        stamps = np.asarray(reader.get_frame_timestamp(np.arange(count))) if count else np.empty((0, 2))
+        first = reader.next().asnumpy() if count else None
+    except (decord.DECORDError, RuntimeError, OSError, StopIteration) as error:
+        raise NoVideoError(NO_VIDEO) from error
+    if first is None:
+        raise NoVideoError("it has no video frames; " + NO_VIDEO.partition("; ")[2])
+    starts = stamps[:, 0].tolist()
+    if starts[0] < -1e-3 or any(after <= before for before, after in pairwise(starts)):
+        return None
+    reader.seek(0)
+
+    def frames() -> Iterator[tuple[float, np.ndarray]]:
+        for start in starts:
+            try:
+                frame = reader.next().asnumpy()
+            except (decord.DECORDError, StopIteration, RuntimeError) as error:
+                raise BrokenError from error
+            yield start, frame
+
+    end_s = max(float(stamps[-1, 1]), starts[-1])
+    info = VideoInfo(
+        width=first.shape[1],
+        height=first.shape[0],
+        fps=float(reader.get_avg_fps()),
+        frame_count=max(count, head.frames_by(end_s, float(reader.get_avg_fps()), count)),
+        duration_s=max(end_s, head.duration_s or 0.0) - starts[0],
+        decoder=f"decord2 {version('decord2')}",
+    )
+    return Source(info=info, frames=frames(), end_s=end_s)
+
+
+# PyAV
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """What a container says of its video stream, without decoding it whole."""
+
+    duration_s: float | None
+    """When the stream is said to end; None if it is not said."""
+    is_odd: bool
+    """Whether the picture changes its size, or is to be turned: decord's frames would be of a wrong shape."""
+
+    def frames_by(self, end_s: float, fps: float, count: int) -> int:
+        """Frames that were announced, where `count` of them end far too early; else `count`."""
+        if self.duration_s is None or self.duration_s - end_s <= max(SHORT_S, SHORT_SHARE * self.duration_s):
+            return count
+        return count + round((self.duration_s - end_s) * fps)
+
+
+def look(path: str) -> Head:
+    """Read a container's head, and the size of its first and last key pictures."""
+    try:
+        with av.open(path) as container:
+            if not container.streams.video:
+                return Head(duration_s=None, is_odd=False)
+            stream = container.streams.video[0]
+            duration_s = _stream_end_s(stream, container)
+            stream.codec_context.skip_frame = "NONKEY"
+            looks = {(frame.width, frame.height, frame.rotation) for frame in _first(container.decode(stream))}
+            if duration_s is not None:
+                container.seek(max(0, int((duration_s - 1) * 1_000_000)))
+                looks |= {(frame.width, frame.height, frame.rotation) for frame in _first(container.decode(stream))}
+            return Head(duration_s=duration_s, is_odd=len(looks) > 1 or any(turn for _, _, turn in looks))
+    except (av.FFmpegError, OSError, ValueError, EOFError):
+        return Head(duration_s=None, is_odd=False)  # decord says what is wrong
+
+
+def _first(frames: Iterator[Any]) -> list[Any]:
+    return [frame for frame, _ in zip(frames, range(1), strict=False)]
+
+
+def _stream_end_s(stream: Any, container: Any) -> float | None:  # noqa: ANN401 - PyAV's streams
+    if stream.duration is not None and stream.time_base is not None:
+        return float((stream.duration + (stream.start_time or 0)) * stream.time_base)
+    if (tag := stream.metadata.get("DURATION")) is not None:  # Matroska's, a stream's own
+        try:
+            hours, minutes, seconds = tag.split(":")
+            return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+        except ValueError:
+            return None
+    only = len(container.streams) == 1
+    return container.duration / 1_000_000 if only and container.duration is not None else None
+
+
+def open_av(path: str) -> Source:
+    """Open with PyAV: frames as their container presents them, each in the first one's size. Raises NoVideoError."""
+    try:
+        container = av.open(path)
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        decoded = container.decode(stream)
+        first = next(decoded)
+    except (av.FFmpegError, OSError, IndexError, StopIteration) as error:
+        raise NoVideoError(NO_VIDEO) from error
+    turn = (-first.rotation // 90) % 4 if first.rotation % 90 == 0 else 0
+    width, height = (first.height, first.width) if turn % 2 else (first.width, first.height)
+    # The container's clock may begin anywhere, and its sound with it.
+    origin_s = (container.start_time or 0) / 1_000_000
+    fps = float(stream.average_rate or stream.guessed_rate or 25)
+
+    def frames() -> Iterator[tuple[float, np.ndarray]]:
+        frame: av.VideoFrame | None = first
+        start = -1 / fps
+        while frame is not None:
+            start = float(frame.time) - origin_s if frame.time is not None else start + 1 / fps
+            pixels = frame.to_ndarray(format="rgb24", width=first.width, height=first.height)
+            yield start, np.ascontiguousarray(np.rot90(pixels, -turn % 4)) if turn else pixels
+            try:
+                frame = next(decoded, None)
+            except (av.FFmpegError, OSError) as error:
+                raise BrokenError from error
+
+    duration_s = _stream_end_s(stream, container) or (container.duration or 0) / 1_000_000
+    length_s = max(1 / fps, duration_s - origin_s)
+    info = VideoInfo(
+        width=width,
+        height=height,
+        fps=fps,
+        frame_count=stream.frames or max(1, round(length_s * fps)),
+        duration_s=length_s,
+        decoder=f"PyAV {av.__version__}",
+    )
+    return Source(info=info, frames=frames(), end_s=None)
+
+
+def is_transport_stream(path: str) -> bool:
+    """Whether a file is an MPEG transport stream, whatever its name: decord shifts those by some frames."""
+    with Path(path).open("rb") as file:
+        head = file.read(197)
+    # Packets of 188 bytes, or of 192 where each has a time code before it (m2ts).
+    return any(head[at : at + 1] == b"\x47" == head[at + size : at + size + 1] for at, size in ((0, 188), (4, 192)))
+
+
+# Sending
+
+
+def serve(pipe: Connection, path: str, size: int) -> None:
+    """Decode `path`, each frame stretched to (size, size) unless size is 0, and send all of it."""
+    try:
+        source = open_source(path)
+    except NoVideoError as error:
+        pipe.send(str(error))
+        return
+    info = source.info
+    pipe.send(asdict(info))
+    frame_bytes = 3 * (size * size if size else info.width * info.height)
+    most = max(1, min(MOST_FRAMES, BATCH_BYTES // frame_bytes))
+    times: list[float] = []
+    batch: list[np.ndarray] = []
+    count = 0
+
+    def flush() -> None:
+        if batch:
+            pipe.send(times)
+            pipe.send_bytes(np.stack(batch).tobytes())
+            times.clear()
+            batch.clear()
+
+    fault, last_s = None, 0.0
+    try:
+        for last_s, frame in source.frames:
+            count += 1
+            times.append(last_s)
+            batch.append(stretch(frame, size) if size else frame)
+            if len(batch) >= most:
+                flush()
+    except BrokenError:
+        fault = f"frame {count} of {info.frame_count} cannot be decoded: {CUT_SHORT}"
+    flush()
+    if count == 0:
+        pipe.send("no frame can be decoded; copy the file again, or re-encode it")
+        return
+    # PyAV's count is an estimate; decord's is what the file announces.
+    if fault is None and source.end_s is not None and count < info.frame_count:
+        fault = f"it gives {count} of the {info.frame_count} frames that its length announces"
+    whole = fault is None and source.end_s is not None
+    pipe.send({"end_s": source.end_s if whole else last_s + 1 / info.fps, "fault": fault})
+
+
+if __name__ == "__main__":
+    try:
+        serve(Connection(int(sys.argv[1])), sys.argv[2], int(sys.argv[3]))
+    except BrokenPipeError:
+        # The reader went away: nobody is left to tell.
+        os._exit(0)
