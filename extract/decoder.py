@@ -47,6 +47,8 @@ class Source:
     """When each begins, in seconds, and its pixels, HWC uint8 RGB; raises BrokenError where it breaks off."""
     end_s: float | None
     """When the last frame ends, if all are there; None if that is not known before."""
+    announced_s: float | None
+    """When the container says that the video ends; None if it does not."""
 
 
 class BrokenError(Exception):
@@ -63,7 +65,16 @@ def open_source(path: str) -> Source:
     if is_transport_stream(path):
         return open_av(path)
     source = open_decord(path, head)
-    return source if source is not None and not head.is_odd else open_av(path)
+    if source is None or head.is_odd or is_short(source.end_s, source.announced_s):
+        return open_av(path)  # of a file that is cut short PyAV finds at least as much
+    return source
+
+
+def is_short(end_s: float | None, announced_s: float | None) -> bool:
+    """Whether a video ends well before it should."""
+    if end_s is None or announced_s is None:
+        return False
+    return announced_s - end_s > max(SHORT_S, SHORT_SHARE * announced_s)
 
 
 # decord
@@ -103,11 +114,11 @@ def open_decord(path: str, head: Head) -> Source | None:
         width=first.shape[1],
         height=first.shape[0],
         fps=float(reader.get_avg_fps()),
-        frame_count=max(count, head.frames_by(end_s, float(reader.get_avg_fps()), count)),
-        duration_s=max(end_s, head.duration_s or 0.0) - starts[0],
+        frame_count=count,
+        duration_s=end_s - starts[0],
         decoder=f"decord2 {version('decord2')}",
     )
-    return Source(info=info, frames=frames(), end_s=end_s)
+    return Source(info=info, frames=frames(), end_s=end_s, announced_s=head.duration_s)
 
 
 # PyAV
@@ -122,33 +133,31 @@ class Head:
     is_odd: bool
     """Whether the picture changes its size, or is to be turned: decord's frames would be of a wrong shape."""
 
-    def frames_by(self, end_s: float, fps: float, count: int) -> int:
-        """Frames that were announced, where `count` of them end far too early; else `count`."""
-        if self.duration_s is None or self.duration_s - end_s <= max(SHORT_S, SHORT_SHARE * self.duration_s):
-            return count
-        return count + round((self.duration_s - end_s) * fps)
-
 
 def look(path: str) -> Head:
     """Read a container's head, and the size of its first and last key pictures."""
     try:
         with av.open(path) as container:
-            if not container.streams.video:
-                return Head(duration_s=None, is_odd=False)
             stream = container.streams.video[0]
             duration_s = _stream_end_s(stream, container)
             stream.codec_context.skip_frame = "NONKEY"
-            looks = {(frame.width, frame.height, frame.rotation) for frame in _first(container.decode(stream))}
-            if duration_s is not None:
+            looks = _look_at(container)
+            if duration_s is not None and not is_transport_stream(path):
                 container.seek(max(0, int((duration_s - 1) * 1_000_000)))
-                looks |= {(frame.width, frame.height, frame.rotation) for frame in _first(container.decode(stream))}
-            return Head(duration_s=duration_s, is_odd=len(looks) > 1 or any(turn for _, _, turn in looks))
-    except (av.FFmpegError, OSError, ValueError, EOFError):
-        return Head(duration_s=None, is_odd=False)  # decord says what is wrong
+                looks |= _look_at(container)
+    # Whatever is wrong with it: the decoder that follows meets it too, and says so.
+    except (av.FFmpegError, OSError, ValueError, IndexError, AttributeError):
+        return Head(duration_s=None, is_odd=False)
+    return Head(duration_s=duration_s, is_odd=len(looks) > 1 or any(turn for _, _, turn in looks))
 
 
-def _first(frames: Iterator[Any]) -> list[Any]:
-    return [frame for frame, _ in zip(frames, range(1), strict=False)]
+def _look_at(container: Any) -> set[tuple[int, int, int]]:  # noqa: ANN401 - PyAV's container
+    """Size and rotation of the next key picture; empty where there is none to be had."""
+    try:
+        frame = next(container.decode(video=0))
+    except (av.FFmpegError, StopIteration):
+        return set()
+    return {(frame.width, frame.height, frame.rotation)}
 
 
 def _stream_end_s(stream: Any, container: Any) -> float | None:  # noqa: ANN401 - PyAV's streams
@@ -172,7 +181,7 @@ def open_av(path: str) -> Source:
         stream.thread_type = "AUTO"
         decoded = container.decode(stream)
         first = next(decoded)
-    except (av.FFmpegError, OSError, IndexError, StopIteration) as error:
+    except (av.FFmpegError, OSError, IndexError, StopIteration, AttributeError) as error:
         raise NoVideoError(NO_VIDEO) from error
     turn = (-first.rotation // 90) % 4 if first.rotation % 90 == 0 else 0
     width, height = (first.height, first.width) if turn % 2 else (first.width, first.height)
@@ -192,8 +201,8 @@ def open_av(path: str) -> Source:
             except (av.FFmpegError, OSError) as error:
                 raise BrokenError from error
 
-    duration_s = _stream_end_s(stream, container) or (container.duration or 0) / 1_000_000
-    length_s = max(1 / fps, duration_s - origin_s)
+    announced_s = _stream_end_s(stream, container)
+    length_s = max(1 / fps, (announced_s or (container.duration or 0) / 1_000_000 + origin_s) - origin_s)
     info = VideoInfo(
         width=width,
         height=height,
@@ -202,7 +211,9 @@ def open_av(path: str) -> Source:
         duration_s=length_s,
         decoder=f"PyAV {av.__version__}",
     )
-    return Source(info=info, frames=frames(), end_s=None)
+    return Source(
+        info=info, frames=frames(), end_s=None, announced_s=None if announced_s is None else announced_s - origin_s
+    )
 
 
 def is_transport_stream(path: str) -> bool:
@@ -252,11 +263,11 @@ def serve(pipe: Connection, path: str, size: int) -> None:
     if count == 0:
         pipe.send("no frame can be decoded; copy the file again, or re-encode it")
         return
-    # PyAV's count is an estimate; decord's is what the file announces.
-    if fault is None and source.end_s is not None and count < info.frame_count:
-        fault = f"it gives {count} of the {info.frame_count} frames that its length announces"
     whole = fault is None and source.end_s is not None
-    pipe.send({"end_s": source.end_s if whole else last_s + 1 / info.fps, "fault": fault})
+    end_s = source.end_s if whole else last_s + 1 / info.fps
+    if fault is None and is_short(end_s, source.announced_s):
+        fault = f"it ends after {end_s:.1f} of the {source.announced_s:.1f} seconds that it announces: {CUT_SHORT}"
+    pipe.send({"end_s": end_s, "fault": fault})
 
 
 if __name__ == "__main__":
