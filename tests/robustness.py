@@ -73,16 +73,21 @@ def _cut(path: Path, share: float) -> Path:
     return path
 
 
+def _made(path: Path, make: Callable[[Path], object]) -> Path:
+    make(path)
+    return path
+
+
 def _named(name: str) -> Callable[[Path], Path]:
     return lambda folder: _movie(folder, name, 10)
 
 
-case("zero bytes")(lambda folder: (folder / "a.mp4", (folder / "a.mp4").touch())[0])
-case("text named .mp4")(lambda folder: (folder / "a.mp4", (folder / "a.mp4").write_text("no video"))[0])
+case("zero bytes")(lambda folder: _made(folder / "a.mp4", lambda path: path.touch()))
+case("text named .mp4")(lambda folder: _made(folder / "a.mp4", lambda path: path.write_text("no video")))
 case("a picture named .mp4")(
-    lambda folder: (folder / "a.mp4", Image.new("RGB", (64, 48)).save(folder / "a.mp4", "jpeg"))[0]
+    lambda folder: _made(folder / "a.mp4", lambda path: Image.new("RGB", (64, 48)).save(path, "jpeg"))
 )
-case("a folder named x.mp4, empty")(lambda folder: (folder / "x.mp4", (folder / "x.mp4").mkdir())[0])
+case("a folder named x.mp4, empty")(lambda folder: _made(folder / "x.mp4", lambda path: path.mkdir()))
 case("no such file")(lambda folder: folder / "absent.mp4")
 for _percent in (10, 50, 90):
     case(f"mp4 cut at {_percent} %, its index at the end")(lambda folder, p=_percent: _cut(_movie(folder), p / 100))
@@ -143,13 +148,13 @@ case("MPEG transport stream")(lambda folder: _movie(folder, "a.ts"))
 case("transport stream named .mp4")(lambda folder: _movie(folder, form="mpegts"))
 case("m2ts")(lambda folder: _movie(folder, "a.m2ts"))
 case("transport stream that changes its size")(
-    lambda folder: (
+    lambda folder: _made(
         folder / "a.ts",
-        (folder / "a.ts").write_bytes(
+        lambda path: path.write_bytes(
             _movie(folder, "1.ts", 30).read_bytes()
             + write_video(folder / "2.ts", moving_square(30, width=96, height=64), rate=Fraction(25)).read_bytes()
         ),
-    )[0]
+    )
 )
 
 
@@ -184,14 +189,14 @@ case("two equal names in two folders")(
 )
 case("two equal names, named one by one")(lambda folder: [_movie(folder, "1/a.mp4", 10), _movie(folder, "2/a.mp4", 10)])
 case("folder with a symbolic link to itself")(
-    lambda folder: (_movie(folder, "v/a.mp4", 10), (folder / "v" / "loop").symlink_to(folder / "v"), folder / "v")[2]
+    lambda folder: _made(_movie(folder, "v/a.mp4", 10).parent, lambda path: (path / "loop").symlink_to(path))
 )
 case("symbolic link that leads nowhere")(
-    lambda folder: (folder / "a.mp4", (folder / "a.mp4").symlink_to(folder / "gone"))[0]
+    lambda folder: _made(folder / "a.mp4", lambda path: path.symlink_to(folder / "gone"))
 )
 case("a folder named x.mp4 that holds a video")(lambda folder: (_movie(folder, "x.mp4/a.mp4", 10), folder / "x.mp4")[1])
 case("a list of paths with a missing one")(
-    lambda folder: (folder / "l.txt", _movie(folder, "a.mp4", 10), (folder / "l.txt").write_text("a.mp4\nb.mp4\n"))[0]
+    lambda folder: _made(_movie(folder, "a.mp4", 10).with_name("l.txt"), lambda path: path.write_text("a.mp4\nb.mp4\n"))
 )
 
 
