@@ -89,12 +89,16 @@ case("a picture named .mp4")(
 )
 case("a folder named x.mp4, empty")(lambda folder: _made(folder / "x.mp4", lambda path: path.mkdir()))
 case("no such file")(lambda folder: folder / "absent.mp4")
+
+
+def _cut_mp4(share: float, flags: str) -> Callable[[Path], Path]:
+    return lambda folder: _cut(_movie(folder, container={"movflags": flags}), share)
+
+
 for _percent in (10, 50, 90):
-    case(f"mp4 cut at {_percent} %, its index at the end")(lambda folder, p=_percent: _cut(_movie(folder), p / 100))
+    case(f"mp4 cut at {_percent} %, its index at the end")(_cut_mp4(_percent / 100, "+use_metadata_tags"))
 for _percent in (10, 50, 90):
-    case(f"mp4 cut at {_percent} %, its index in front")(
-        lambda folder, p=_percent: _cut(_movie(folder, container={"movflags": "faststart"}), p / 100)
-    )
+    case(f"mp4 cut at {_percent} %, its index in front")(_cut_mp4(_percent / 100, "faststart"))
 case("mkv cut at 50 %")(lambda folder: _cut(_movie(folder, "a.mkv"), 0.5))
 case("webm (VP9) cut at 50 %")(lambda folder: _cut(_movie(folder, "a.webm", codec="libvpx-vp9"), 0.5))
 case("avi (MPEG-4) cut at 50 %")(lambda folder: _cut(_movie(folder, "a.avi", codec="mpeg4"), 0.5))
@@ -120,8 +124,8 @@ def _(folder: Path) -> Path:
         for start in range(0, 48000, 1024):
             frame = av.AudioFrame.from_ndarray(np.zeros((1, 2048), np.int16), format="s16", layout="stereo")
             frame.sample_rate, frame.pts, frame.time_base = 48000, start, Fraction(1, 48000)
-            out.mux(stream.encode(frame))  # type: ignore[attr-defined]
-        out.mux(stream.encode(None))  # type: ignore[attr-defined]
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
     return folder / "a.mp4"
 
 
