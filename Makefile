@@ -58,8 +58,8 @@ demo: install opengl ## The whole line on a dozen videos drawn here; results in 
 	$(GKCMN) features $(DEMO)/videos --store $(DEMO)/features.zarr
 	$(GKCMN) train $(DEMO)/index.parquet --store $(DEMO)/features.zarr --out $(DEMO)/run --config demo.toml
 	$(GKCMN) evaluate $(DEMO)/run $(DEMO)/index.parquet --store $(DEMO)/features.zarr
-	QUERY=$$($(BIN)/python -c 'import json; print(json.load(open("$(DEMO)/labels/0000.json"))[0]["query"])') && \
-	$(GKCMN) ground $(DEMO)/videos/0000.mp4 "$$QUERY" --checkpoint $(DEMO)/run --store $(DEMO)/features.zarr \
+	QUERY=$$($(BIN)/python -c 'import json; print(json.load(open("$(DEMO)/labels/train/0000.json"))[0]["query"])') && \
+	$(GKCMN) ground $(DEMO)/videos/train/0000.mp4 "$$QUERY" --checkpoint $(DEMO)/run --store $(DEMO)/features.zarr \
 	  --json $(DEMO)/tube.json --overlay $(DEMO)/overlay.mp4
 	@echo "videos and labels  $(DEMO)/videos, $(DEMO)/index.parquet"
 	@echo "features           $(DEMO)/features.zarr"

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from pipeline.ground import Grounding
     from pipeline.prepare.draft import Draft, Finding
     from pipeline.protocols import Protocol
+    from pipeline.reproduce.benchmark import Size
+    from pipeline.reproduce.tables import TableName
     from pipeline.score import Report
+    from pipeline.synth.draw import SizeName
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -106,7 +109,7 @@ def main() -> None:
       gkcmn-pipe features data/videos
       gkcmn-pipe train
       gkcmn-pipe evaluate
-      gkcmn-pipe ground data/videos/0000.mp4 "the man in red" --overlay found.mp4
+      gkcmn-pipe ground data/videos/train/0000.mp4 "the man in red" --overlay found.mp4
     """
     # Warnings of our own packages alone: the libraries' would bury them.
     for name in ("extract", "pipeline"):
@@ -519,6 +522,7 @@ def ground(
 ) -> None:  # fmt: skip
     """Find the tube in VIDEO that QUERY speaks of.
 
+    Without a trained run in the workspace, the shipped checkpoint answers.
     Features are taken from the store, and added to it, if --store names one or the default one is there.
     """
     config = _config(config_file, assignments, {"paths.store": store, "paths.run": checkpoint, "device": device})
@@ -526,14 +530,18 @@ def ground(
     from pipeline.ground import ground as run_grounding
     from pipeline.ground import write_json
     from pipeline.overlay import check_overlay, write_overlay
+    from pipeline.shipped import NOTE, SHIPPED, choose_run
 
+    run = choose_run(checkpoint, config.paths.run)
+    if run == SHIPPED:
+        click.echo(f"with   {NOTE}", err=True)
     if json_file is not None:
         check_writable(json_file)
     if overlay is not None:
         check_overlay(video, overlay)
     with _clip_progress(1) as (on_clips, _):
         found = run_grounding(
-            video, query, config.paths.run,
+            video, query, run,
             device=config.device, store_place=store, spare_place=config.paths.store,
             decode_timeout_s=config.extract.decode_timeout_s, on_clips=on_clips,
         )  # fmt: skip
@@ -557,20 +565,92 @@ def ground(
 
 @main.command(epilog=_example("gkcmn-pipe synth data --videos 12 --seed 0"))
 @click.argument("out", type=click.Path(path_type=Path), default=Path("data"))
-@click.option("--videos", type=click.IntRange(1), default=12, show_default=True)
+@click.option("--videos", type=click.IntRange(1), default=12, show_default=True, help="Of the split train.")
+@click.option("--val", type=click.IntRange(0), default=0, show_default=True, help="Videos of the split val.")
+@click.option(
+    "--test",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Videos of each of test, test-unseen-words and test-unseen-combinations.",
+)
+@click.option(
+    "--size",
+    type=click.Choice(["small", "full"]),
+    default="small",
+    show_default=True,
+    help="Length and rate of the videos.",
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that draw.")
-def synth(out: Path, videos: int, seed: int, workers: int) -> None:
-    """Draw labelled videos of walking people into OUT: OUT/videos/*.mp4 and OUT/index.parquet.
+def synth(out: Path, videos: int, val: int, test: int, size: SizeName, seed: int, workers: int) -> None:
+    """Draw labelled videos into OUT: OUT/videos/SPLIT/*.mp4 and OUT/index.parquet.
 
+    People, animals, vehicles and things that move, with sentences that each are true of one of them in one span.
     The same seed gives the same data. Needs the extra [synth] and Mesa's OpenGL.
     """
     from pipeline.synth.run import draw_videos
+    from pipeline.synth.splits import SPLITS
+
+    counts = {split: {"train": videos, "val": val}.get(split, test) for split in SPLITS}
+    total = sum(counts.values())
+    with _progress() as progress:
+        task = progress.add_task("draw", total=total, rate="")
+        index = draw_videos(
+            out, counts=counts, seed=seed, size=size, workers=workers, on_video=lambda _: progress.advance(task)
+        )
+    click.echo(f"{total} videos -> {out / 'videos'}, their samples -> {index}")
+
+
+@main.command(epilog=_example("gkcmn-pipe reproduce table1 --out results --size small"))
+@click.argument("table", type=click.Choice(["table1", "table2", "table3", "all"]))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("reproduce"),
+    show_default=True,
+    help="Folder for runs, scores, the page and its figures.",
+)
+@click.option("--size", type=click.Choice(["small", "full"]), default="small", show_default=True)
+@click.option("--seeds", type=click.IntRange(1), help="Runs of each row. [default: 1 of small, 3 of full]")
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path),
+    help="Folder for videos and features, shared by all runs. [default: ~/.cache/gkcmn-pipe/benchmark]",
+)
+@click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Processes that draw.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+def reproduce(
+    table: TableName | Literal["all"], out: Path, size: Size, seeds: int | None, cache: Path | None,
+    workers: int, device: str,
+) -> None:  # fmt: skip
+    """Train and score every row of the paper's TABLE on the benchmark, which is drawn here.
+
+    Interrupted, the same command goes on. Writes OUT/results.md. Needs the extra [synth] and Mesa's OpenGL.
+    """
+    from datetime import UTC, datetime
+
+    from extract.files import cache_folder
+    from pipeline.reproduce.run import reproduce as run_reproduction
+    from pipeline.reproduce.tables import TABLES
 
     with _progress() as progress:
-        task = progress.add_task("draw", total=videos, rate="")
-        index = draw_videos(out, videos=videos, seed=seed, workers=workers, on_video=lambda _: progress.advance(task))
-    click.echo(f"{videos} videos -> {out / 'videos'}, their samples -> {index}")
+        tasks: dict[str, Any] = {}
+
+        def on_progress(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = progress.add_task(name, total=total, rate="")
+            progress.update(tasks[name], completed=done, visible=done < total)
+            if done == total and not sys.stderr.isatty():
+                click.echo(f"{datetime.now(UTC):%H:%M:%S} {name}: {total} done", err=True)
+
+        page = run_reproduction(
+            tuple(TABLES) if table == "all" else (table,), out,
+            size=size, seeds=seeds or (1 if size == "small" else 3), cache=cache or cache_folder("benchmark"),
+            device=device, workers=workers, on_progress=on_progress,
+        )  # fmt: skip
+    click.echo(page.read_text(encoding="utf-8"))
+    click.echo(f"page and figures -> {page.parent}")
 
 
 @main.command(epilog=_example("gkcmn-pipe config --set train.epochs=40 > gkcmn.toml"))

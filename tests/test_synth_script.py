@@ -3,151 +3,312 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from pipeline.synth.draw import FRAMES, draw_script
+from pipeline.synth.camera import draw_camera
+from pipeline.synth.draw import ACTORS, MODES, SIZES, SizeName, draw_script
 from pipeline.synth.gait import poses
 from pipeline.synth.motion import places
-from pipeline.synth.script import PEOPLE, Action, Actor, Script
+from pipeline.synth.script import Actor, Script, Split
 from pipeline.synth.sentences import SPAN_FRACTION, Sample, draw_samples
+from pipeline.synth.splits import SPLITS, UNSEEN_COMBINATIONS, UNSEEN_WORDS
 
-SCRIPTS = 200
-VERBS = {
-    "stand": "rest",
-    "standing": "rest",
-    "lie": "rest",
-    "lying": "rest",
-    "walk": "walk",
-    "walking": "walk",
-    "run": "run",
-    "running": "run",
-    "roll": "roll",
-    "rolling": "roll",
-    "jump": "jump",
-    "jumping": "jump",
-    "wave": "wave",
-    "waving": "wave",
+SCRIPTS: dict[Split, int] = {"train": 200, "test-unseen-words": 50, "test-unseen-combinations": 50}
+
+PEOPLE = {"man", "woman", "child"}
+NOUNS = {
+    "man": {"man"},
+    "gentleman": {"man"},
+    "guy": {"man"},
+    "woman": {"woman"},
+    "lady": {"woman"},
+    "adult": {"man", "woman"},
+    "person": PEOPLE,
+    "individual": PEOPLE,
+    "child": {"child"},
+    "kid": {"child"},
+    "dog": {"dog"},
+    "puppy": {"dog"},
+    "cat": {"cat"},
+    "kitty": {"cat"},
+    "horse": {"horse"},
+    "pony": {"horse"},
+    "animal": {"dog", "cat", "horse"},
+    "car": {"car"},
+    "automobile": {"car"},
+    "vehicle": {"car", "bicycle"},
+    "bicycle": {"bicycle"},
+    "bike": {"bicycle"},
+    "cycle": {"bicycle"},
+    "ball": {"ball"},
 }
+VERBS = {
+    "stands standing stays staying lies lying": {"rest"},
+    "walks walking strolls strolling": {"walk"},
+    "runs running jogs jogging": {"run"},
+    "rolls rolling": {"roll"},
+    "drives driving": {"drive"},
+    "moves moving": {"walk", "run", "roll", "drive"},
+    "jumps jumping hops hopping": {"jump"},
+    "waves waving": {"wave"},
+    "crouches crouching squats squatting": {"crouch"},
+    "sits sitting": {"sit"},
+    "kicks kicking": {"kick"},
+    "holds holding lifts lifting": {"hold"},
+    "kicked": {"kicked"},
+    "held lifted": {"held"},
+}
+
+
+def thing(tag: str) -> str:
+    """A pattern for a noun phrase without its article; the groups' names end with `tag`."""
+    return (
+        rf"(?:(?P<coat{tag}>\w+) )?(?P<noun{tag}>{'|'.join(NOUNS)})(?: in (?P<legs{tag}>\w+) (?:trousers|pants|slacks)"
+        rf"| in an? (?P<shirt{tag}>\w+) (?:shirt|top|jersey)"
+        rf"| in (?P<colour{tag}>\w+)(?: and (?P<legs_too{tag}>\w+) (?:trousers|pants|slacks))?"
+        rf"| with (?P<hair{tag}>\w+) hair| (?:with|wearing) an? (?P<hat{tag}>\w+) (?:hat|cap)"
+        rf"| (?:with|carrying) an? (?P<bag{tag}>\w+) bag)?"
+    )
+
+
 SENTENCE = re.compile(
-    r"(?:(?P<question>who|what)|(?:an?|the) (?:(?P<coat>\w+) )?(?P<category>man|woman|child|dog|ball))"
-    r"(?: in (?:(?P<only_trousers>\w+) trousers|an? (?P<shirt>\w+) shirt|"
-    r"(?P<colour>\w+)(?: and (?P<trousers>\w+) trousers)?))?"
-    r" (?:(?P<now>stand|lie|walk|run|roll|jump|wave)s|is (?P<going_on>\w+ing))"
-    r" (?:to the (?P<side>left|right)|(?P<depth>towards|away from) the camera|still|up and down|a hand)\??"
+    rf"(?:(?P<question>who|what)(?: in (?P<asked_in>\w+))?|(?:the|an?|there is an?) {thing('')})"
+    rf" (?:is )?(?:being )?(?P<verb>\w+)(?: up)?(?: by)?(?: the {thing('_2')})?"
+    r"(?: to the (?P<side>left|right)| (?P<side_too>left|right)wards| (?P<depth>towards|away from) the camera"
+    r"| still| where it is| on the ground| up and down| down| a hand)?[.?]"
 )
 
 
 @cache
-def drawn(number: int) -> tuple[Script, tuple[Sample, ...]]:
-    rng = np.random.default_rng([7, number])
-    script = draw_script(rng)
-    return script, draw_samples(rng, script)
+def drawn(split: Split, number: int, size: SizeName = "small") -> tuple[Script, tuple[Sample, ...]]:
+    rng = np.random.default_rng([7, SPLITS.index(split), number])
+    for _ in range(100):
+        script = draw_script(rng, split, size)
+        samples = () if script is None else draw_samples(rng, script, split)
+        if script is not None and samples:
+            return script, samples
+    raise AssertionError((split, number))
 
 
-def way(script: Script, action: Action) -> str | None:
-    """Where the action goes, judged by its path alone."""
-    (x1, y1), (x2, y2) = action.start_m, action.end_m
-    if (x1, y1) == (x2, y2):
-        return None
-    left, right = script.camera.project(np.array([[x1, y1, 0.0], [x2, y2, 0.0]]))[:, 0]
-    if abs(x2 - x1) > abs(y2 - y1):
-        return "right" if right > left else "left"
-    return "away from" if y2 > y1 else "towards"
+def all_drawn(split: Split) -> list[tuple[Script, tuple[Sample, ...]]]:
+    return [drawn(split, number) for number in range(SCRIPTS[split])]
 
 
-def is_true(query: str, script: Script, actor: Actor, action: Action) -> bool:
-    found = SENTENCE.fullmatch(query)
-    assert found is not None, query
-    said = found.groupdict()
-    colour = said["coat"] or said["shirt"] or said["colour"]
-    trousers = said["only_trousers"] or said["trousers"]
+@dataclass(frozen=True)
+class Claim:
+    """What the motion says: an actor does something, or has it done, in a span."""
+
+    index: int
+    verb: str
+    way: str | None
+    other: int | None
+    span: tuple[int, int]
+
+
+def claims(script: Script) -> list[Claim]:
+    found = []
+    for index, actor in enumerate(script.actors):
+        for action in actor.actions:
+            span = (action.start_frame, action.end_frame)
+            way = way_of(action.start_m, action.end_m)
+            if action.verb == "kick":
+                assert action.other is not None
+                ball = script.actors[action.other]
+                way = next(way_of(roll.start_m, roll.end_m) for roll in ball.actions if roll.verb == "roll")
+                found.append(Claim(action.other, "kicked", way, index, span))
+            found.append(Claim(index, action.verb, way, action.other, span))
+    return found
+
+
+def way_of(start_m: tuple[float, float], end_m: tuple[float, float]) -> str | None:
+    dx, dy = np.subtract(end_m, start_m)
+    if abs(dx) > abs(dy):
+        return "right" if dx > 0 else "left"
+    return None if dy == 0 else "away from" if dy > 0 else "towards"
+
+
+def fits(said: dict[str, str | None], tag: str, actor: Actor) -> bool:
+    def one(part: str, *dyes: object) -> bool:
+        return said[part + tag] is None or said[part + tag] in [getattr(dye, "name", None) for dye in dyes]
+
+    everything = (actor.colour, actor.trousers, actor.hat, actor.bag)
     return (
-        (said["question"] != "who" or actor.category in PEOPLE)
-        and said["category"] in (None, actor.category)
-        and colour in (None, actor.colour)
-        and trousers in (None, actor.trousers)
-        and VERBS[said["now"] or said["going_on"]] == action.verb
-        and (said["side"] or said["depth"]) == way(script, action)
+        actor.category in NOUNS[said["noun" + tag] or ""]
+        and all(one(part, *everything) for part in ("coat", "shirt", "colour"))
+        and one("legs", actor.trousers)
+        and one("legs_too", actor.trousers)
+        and one("hair", actor.hair)
+        and one("hat", actor.hat)
+        and one("bag", actor.bag)
     )
 
 
+def is_true(query: str, script: Script, claim: Claim) -> bool:
+    found = SENTENCE.fullmatch(query)
+    assert found is not None, query
+    said = found.groupdict()
+    actor = script.actors[claim.index]
+    if said["question"] == "who" and actor.category not in PEOPLE:
+        return False
+    if said["asked_in"] and said["asked_in"] not in actor.worn:
+        return False
+    if said["noun"] and not fits(said, "", actor):
+        return False
+    if said["noun_2"] and (claim.other is None or not fits(said, "_2", script.actors[claim.other])):
+        return False
+    verbs = next(verbs for words, verbs in VERBS.items() if said["verb"] in words.split())
+    way = said["side"] or said["side_too"] or said["depth"]
+    return claim.verb in verbs and way in (None, claim.way)
+
+
 def test_same_generator_same_script() -> None:
-    for number in range(5):
-        rng = np.random.default_rng([7, number])
-        script = draw_script(rng)
-        assert (script, draw_samples(rng, script)) == drawn(number)
-    assert drawn(0) != drawn(1)
+    again = drawn.__wrapped__
+    for number in range(4):
+        assert again("train", number) == drawn("train", number)
+    assert drawn("train", 0) != drawn("train", 1)
 
 
-@pytest.mark.parametrize("start", range(0, SCRIPTS, 50))
-def test_each_sentence_is_true_of_one_actor_in_one_span(start: int) -> None:
-    for number in range(start, start + 50):
-        script, samples = drawn(number)
+@pytest.mark.parametrize("split", SCRIPTS)
+def test_each_sentence_is_true_of_one_actor_in_one_span(split: Split) -> None:
+    for script, samples in all_drawn(split):
         for sample in samples:
-            true_of = [
-                (index, action.start_frame, action.end_frame)
-                for index, actor in enumerate(script.actors)
-                for action in actor.actions
-                if is_true(sample.query, script, actor, action)
-            ]
-            assert true_of == [(sample.actor_index, sample.start_frame, sample.end_frame)], sample.query
+            true = [(claim.index, *claim.span) for claim in claims(script) if is_true(sample.query, script, claim)]
+            assert true == [(sample.actor_index, sample.start_frame, sample.end_frame)], sample.query
+
+
+@pytest.mark.parametrize("split", SCRIPTS)
+def test_splits_keep_words_and_combinations_apart(split: Split) -> None:
+    for script, samples in all_drawn(split):
+        shown = {(actor.category, colour) for actor in script.actors for colour in actor.worn}
+        for sample in samples:
+            unseen = UNSEEN_WORDS & set(re.findall(r"\w+", sample.query))
+            assert bool(unseen) == (split == "test-unseen-words"), sample.query
+            target = script.actors[sample.actor_index]
+            combinations = {(target.category, colour) for colour in target.worn} & UNSEEN_COMBINATIONS
+            assert bool(combinations) == (split == "test-unseen-combinations"), sample.query
+            if combinations:
+                assert any(colour in sample.query for _, colour in combinations)
+        if split != "test-unseen-combinations":
+            assert not shown & UNSEEN_COMBINATIONS
 
 
 def test_sentences_and_spans_have_the_sizes_promised() -> None:
-    samples = [(script, sample) for script, found in map(drawn, range(SCRIPTS)) for sample in found]
-    assert len(samples) > SCRIPTS
+    samples = [(script, sample) for script, found in all_drawn("train") for sample in found]
+    assert len(samples) > 2 * SCRIPTS["train"]
     for script, sample in samples:
         assert 4 <= len(sample.query.split()) <= 20
-        assert sample.query.endswith("?") == (sample.kind == "interrogative")
+        assert sample.query[-1] == ("?" if sample.kind == "interrogative" else ".")
         assert 0 <= sample.start_frame < sample.end_frame <= script.frames
-        length = (sample.end_frame - sample.start_frame) / script.frames
-        assert SPAN_FRACTION[0] <= length <= SPAN_FRACTION[1]
-    assert {sample.kind for _, sample in samples} == {"declarative", "interrogative"}
     lengths = [(sample.end_frame - sample.start_frame) / script.frames for script, sample in samples]
-    assert 0.2 <= np.median(lengths) <= 0.5
+    assert min(lengths) >= SPAN_FRACTION[0]
+    assert max(lengths) <= SPAN_FRACTION[1]
+    assert 0.2 <= np.median(lengths) <= 0.32
+    kinds = Counter(sample.kind for _, sample in samples)
+    assert min(kinds.values()) > 0.25 * len(samples)
 
 
-def test_actions_fill_the_video_without_gaps_or_leaps() -> None:
-    for number in range(SCRIPTS):
-        script, _ = drawn(number)
-        assert FRAMES[0] <= script.frames <= FRAMES[1]
+def test_scenes_have_casts_in_which_a_category_alone_says_little() -> None:
+    casts = [[actor.category for actor in script.actors] for script, _ in all_drawn("train")]
+    assert all(ACTORS[0] <= len(cast) <= ACTORS[1] for cast in casts)
+    assert np.mean([max(Counter(cast).values()) > 1 for cast in casts]) > 0.6
+    labelled = {
+        script.actors[sample.actor_index].category for script, samples in all_drawn("train") for sample in samples
+    }
+    assert labelled == {"man", "woman", "child", "dog", "cat", "horse", "car", "bicycle", "ball"}
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_actions_fill_the_video_without_gaps_or_leaps(size: SizeName) -> None:
+    for number in range(40):
+        script, _ = drawn("train", number, size)
+        assert SIZES[size].frames[0] <= script.frames <= SIZES[size].frames[1]
+        assert script.rate in SIZES[size].rates
         for actor in script.actors:
             edges = [(action.start_frame, action.end_frame) for action in actor.actions]
             assert edges[0][0] == 0
             assert edges[-1][1] == script.frames
             assert all(left[1] == right[0] for left, right in pairwise(edges))
-            path = places(actor.actions)
+            path = places(actor.actions, script.rate)
             assert path.shape == (script.frames, 2)
-            assert np.hypot(*np.diff(path, axis=0).T).max() < 4.0 / float(script.rate)
-            assert script.camera.sees(path, height_m=actor.height_m, radius_m=0.0)
+            assert np.hypot(*np.diff(path, axis=0).T).max() < 5.0 / float(script.rate)
 
 
-def test_people_in_a_scene_wear_distinct_colours() -> None:
-    for number in range(SCRIPTS):
-        script, _ = drawn(number)
-        people = [actor for actor in script.actors if actor.category in PEOPLE]
-        assert 2 <= len(people) <= 3
-        assert len({actor.colour for actor in people}) == len(people)
+def test_some_come_and_some_leave() -> None:
+    comes, leaves = 0, 0
+    for script, _ in all_drawn("train"):
+        for actor in script.actors:
+            path = places(actor.actions, script.rate)
+            seen = script.camera.shows(path, height_m=actor.height_m, half_m=0.0, margin=0.0)
+            comes += bool(not seen[0] and seen.any())
+            leaves += bool(not seen[-1] and seen.any())
+    assert comes > 20
+    assert leaves > 20
 
 
 def test_nobody_walks_through_another() -> None:
-    for number in range(50):
-        script, _ = drawn(number)
-        paths = [places(actor.actions) for actor in script.actors]
+    for script, _ in all_drawn("train")[:50]:
+        paths = [places(actor.actions, script.rate) for actor in script.actors]
         for index, path in enumerate(paths):
             for other in range(index):
-                apart = np.hypot(*(path - paths[other]).T).min()
-                assert apart > script.actors[index].radius_m + script.actors[other].radius_m
+                room = np.add(script.actors[index].footprint_m, script.actors[other].footprint_m)
+                assert (np.abs(path - paths[other]) > room).any(axis=1).all()
 
 
 def test_poses_are_finite_for_every_frame() -> None:
-    for number in range(20):
-        script, _ = drawn(number)
-        for actor in script.actors:
-            for joint, angles in poses(actor, script.rate).items():
+    for script, _ in all_drawn("train")[:20]:
+        for index in range(len(script.actors)):
+            for joint, angles in poses(script, index).items():
                 assert angles.shape == (script.frames,), joint
                 assert np.isfinite(angles).all(), joint
+
+
+def test_a_ball_goes_up_when_it_is_held_and_away_when_it_is_kicked() -> None:
+    seen = set()
+    for script, _ in all_drawn("train"):
+        for person in script.actors:
+            for action in person.actions:
+                if action.other is None or action.verb not in ("kick", "hold"):
+                    continue
+                pose = poses(script, action.other)
+                middle = (action.start_frame + action.end_frame) // 2
+                seen.add(action.verb)
+                if action.verb == "hold":
+                    assert pose["z"][middle] > person.height_m
+                    assert pose["z"][action.end_frame - 1] < 0.6 * person.height_m
+                else:
+                    assert np.ptp(pose["x"][: middle - 1]) == 0.0
+                    assert abs(pose["x"][-1] - pose["x"][0]) > 0.3
+    assert seen == {"kick", "hold"}
+
+
+def test_half_of_the_cameras_stand_still() -> None:
+    modes = Counter(script.camera.mode for script, _ in all_drawn("train"))
+    assert set(modes) == set(MODES)
+    assert 0.35 < modes["still"] / SCRIPTS["train"] < 0.65
+
+
+def test_camera_modes() -> None:
+    frames = 60
+    goes = np.stack([np.linspace(-5.0, 5.0, frames), np.full(frames, 7.0)], axis=-1)
+    cameras = {mode: draw_camera(np.random.default_rng(3), mode, frames, 12.0, goes) for mode in MODES}
+    steps = {mode: np.diff(camera.yaw_deg) for mode, camera in cameras.items()}
+    assert not steps["still"].any()
+    assert (steps["panning"] > 0).all() or (steps["panning"] < 0).all()
+    shake = np.abs(steps["hand-held"])
+    assert 0 < shake.max() < 1.0
+    middles = {
+        mode: camera.project(np.concatenate([goes, np.ones((frames, 1))], axis=-1)[:, None])[:, 0, 0]
+        for mode, camera in cameras.items()
+    }
+    assert np.abs(middles["following"] - 0.5).max() < 0.25 < np.abs(middles["still"] - 0.5).max()
+    for camera in cameras.values():
+        assert len(camera.yaw_deg) == len(camera.pitch_deg) == frames
+        # The three axes of each frame are at right angles.
+        axes = camera.axes()
+        assert np.allclose(axes @ axes.transpose(0, 2, 1), np.eye(3))

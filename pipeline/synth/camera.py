@@ -4,51 +4,107 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from pipeline.synth.arrays import Floats
+from pipeline.synth.arrays import Flags, Floats
 
 WIDTH_PIXELS = 320
 HEIGHT_PIXELS = 240
+SHAKE_DEG = 0.45
+"""Standard deviation of a hand's yaw and pitch."""
+SHAKE_S = 0.9
+"""Between a hand's changes of mind."""
+
+CameraMode = Literal["still", "panning", "following", "hand-held"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Camera:
-    """Stands at x = y = 0 and looks along +y, tilted down by `pitch_deg`.
+    """Stands at x = y = 0 and looks along +y, turned by its yaw and then tilted down by its pitch.
 
-    The world's axes: x to the picture's right, y away from the camera, z up; metres.
+    The world's axes: x to the right, y away from the camera, z up; metres.
     """
 
+    mode: CameraMode
     height_m: float
-    pitch_deg: float
     fov_deg: float
     """Vertical field of view."""
+    yaw_deg: tuple[float, ...]
+    """In each frame; positive turns to the left."""
+    pitch_deg: tuple[float, ...]
+    """In each frame; positive looks down."""
+
+    def axes(self) -> Floats:
+        """The picture's right, its up, and what lies ahead, as world directions: (frames, 3, 3)."""
+        yaw, tilt = np.radians(self.yaw_deg), np.radians(self.pitch_deg)
+        zero = np.zeros(len(yaw))
+        right = np.stack([np.cos(yaw), np.sin(yaw), zero], axis=-1)
+        level = np.stack([-np.sin(yaw), np.cos(yaw), zero], axis=-1)
+        upright = np.array([0.0, 0.0, 1.0])
+        ahead = level * np.cos(tilt)[:, None] - upright * np.sin(tilt)[:, None]
+        up = level * np.sin(tilt)[:, None] + upright * np.cos(tilt)[:, None]
+        return np.stack([right, up, ahead], axis=1)
 
     def project(self, points_m: Floats) -> Floats:
-        """World points (..., 3) to picture points (..., 2), fractions of its width and height.
+        """World points (frames, n, 3) to picture points (frames, n, 2), fractions of its width and height.
 
         (0, 0) is the top left corner. The points must lie in front of the camera.
         """
-        tilt = math.radians(self.pitch_deg)
-        across = points_m[..., 0]
-        forth = points_m[..., 1]
-        rise = points_m[..., 2] - self.height_m
-        depth = forth * math.cos(tilt) - rise * math.sin(tilt)
-        up = rise * math.cos(tilt) + forth * math.sin(tilt)
-        half_height = depth * math.tan(math.radians(self.fov_deg) / 2)
+        seen = np.einsum("fnk,fak->fna", points_m - (0.0, 0.0, self.height_m), self.axes())
+        half_height = np.maximum(seen[..., 2], 0.1) * math.tan(math.radians(self.fov_deg) / 2)
         half_width = half_height * WIDTH_PIXELS / HEIGHT_PIXELS
-        return np.stack([0.5 + 0.5 * across / half_width, 0.5 - 0.5 * up / half_height], axis=-1)
+        return np.stack([0.5 + 0.5 * seen[..., 0] / half_width, 0.5 - 0.5 * seen[..., 1] / half_height], axis=-1)
 
-    def sees(self, ground_m: Floats, *, height_m: float, radius_m: float, margin: float = 0.02) -> bool:
-        """Whether upright things that stand at `ground_m` (n, 2) lie in the picture, head to foot.
+    def shows(self, ground_m: Floats, *, height_m: float, half_m: float, margin: float = 0.02) -> Flags:
+        """In which frames an upright thing at `ground_m` (frames, 2) is in the picture whole: bool (frames,).
 
-        `margin` is a fraction of the picture's sides.
+        `half_m` is half its width; `margin` is a fraction of the picture's sides.
         """
         corners = [
             np.stack([ground_m[:, 0] + dx, ground_m[:, 1], np.full(len(ground_m), z)], axis=-1)
-            for dx in (-radius_m, radius_m)
+            for dx in (-half_m, half_m)
             for z in (0.0, height_m)
         ]
-        seen = self.project(np.stack(corners))
-        return bool(seen.min() >= margin and seen.max() <= 1 - margin)
+        seen = self.project(np.stack(corners, axis=1))
+        return np.asarray(((seen >= margin) & (seen <= 1 - margin)).all(axis=(1, 2)))
+
+
+def draw_camera(rng: np.random.Generator, mode: CameraMode, frames: int, rate: float, followed_m: Floats) -> Camera:
+    """Draw a camera; one that follows keeps near its middle whoever stands at `followed_m` (frames, 2)."""
+    pitch = float(rng.uniform(7, 12))
+    yaw = np.zeros(frames)
+    tilt = np.full(frames, pitch)
+    if mode == "panning":
+        half_deg = float(rng.choice([-1, 1]) * rng.uniform(5, 11))
+        yaw = half_deg * np.cos(np.pi * np.arange(frames) / frames)
+    elif mode == "following":
+        aim = -np.degrees(np.arctan2(followed_m[:, 0], followed_m[:, 1]))
+        yaw = _smooth(0.85 * aim, max(3, round(0.8 * rate)))
+    elif mode == "hand-held":
+        yaw = _wander(rng, frames, rate)
+        tilt = tilt + 0.7 * _wander(rng, frames, rate)
+    return Camera(
+        mode=mode,
+        height_m=float(rng.uniform(1.5, 2.3)),
+        fov_deg=float(rng.uniform(29, 37)),
+        yaw_deg=tuple(yaw.tolist()),
+        pitch_deg=tuple(tilt.tolist()),
+    )
+
+
+def _smooth(values: Floats, width: int) -> Floats:
+    """The mean over `width` values around each, (n,) to (n,); the ends are held."""
+    padded = np.pad(values, (width // 2, width - 1 - width // 2), mode="edge")
+    return np.convolve(padded, np.full(width, 1 / width), mode="valid")
+
+
+def _wander(rng: np.random.Generator, frames: int, rate: float) -> Floats:
+    """A smooth random angle in degrees, (frames,)."""
+    knots = SHAKE_DEG * rng.standard_normal(2 + math.ceil(frames / rate / SHAKE_S))
+    at_s = np.arange(frames) / rate
+    low, part = np.divmod(at_s / SHAKE_S, 1.0)
+    ease = part * part * (3 - 2 * part)
+    index = low.astype(int)
+    return knots[index] * (1 - ease) + knots[index + 1] * ease

@@ -1,187 +1,116 @@
-"""MJCF of figures: bodies of capsules and ellipsoids, with the joints that `gait` moves.
+"""MJCF of figures: bodies of simple shapes, with the joints that `gait` and `paws` move.
 
 A figure faces its own +x, its left is +y, up is +z. Lengths within a figure are fractions of its height.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from pipeline.synth.arrays import Rgb
-from pipeline.synth.gait import ANKLE, DOG_PAW, DOG_SHIN, DOG_THIGH, SHIN, THIGH
-from pipeline.synth.script import Actor
-
-Numbers = Sequence[float]
+from pipeline.synth.mjcf import Pen, text
+from pipeline.synth.paws import BUILDS, LEGS, Build
+from pipeline.synth.people import person
+from pipeline.synth.script import ANIMALS, VEHICLES, Actor
+from pipeline.synth.wheels import bicycle, car
 
 WHITE: Rgb = (0.93, 0.93, 0.92)
 DARK: Rgb = (0.04, 0.04, 0.05)
-SHOE: Rgb = (0.10, 0.09, 0.09)
-
-
-def text(numbers: Numbers) -> str:
-    """Numbers as an MJCF attribute."""
-    return " ".join(f"{number:.5f}" for number in numbers)
 
 
 def figure(actor: Actor, name: str) -> str:
     """The body `name`; its joints are `<name>/<joint>`."""
-    draw = _Draw(scale=actor.height_m, name=name)
-    if actor.category == "ball":
-        inside = _ball(draw, actor)
-    elif actor.category == "dog":
-        inside = _dog(draw, actor)
+    pen = Pen(scale=actor.height_m, name=name)
+    axes: list[tuple[str, tuple[int, int, int]]] = [("x", (1, 0, 0)), ("y", (0, 1, 0))]
+    if actor.category in VEHICLES:
+        inside = car(pen, actor) if actor.category == "car" else bicycle(pen, actor)
     else:
-        inside = _person(draw, actor)
-    slides = "".join(
-        f'<joint name="{name}/{axis}" type="slide" axis="{text(unit)}"/>'
-        for axis, unit in (("x", (1, 0, 0)), ("y", (0, 1, 0)), ("z", (0, 0, 1)))
+        # What has no wheels has its origin above the ground, and rises and sinks.
+        axes.append(("z", (0, 0, 1)))
+        if actor.category == "ball":
+            inside = _ball(pen, actor)
+        elif actor.category in ANIMALS:
+            inside = _beast(pen, actor, BUILDS[actor.category])
+        else:
+            inside = person(pen, actor)
+    slides = "".join(f'<joint name="{name}/{axis}" type="slide" axis="{text(unit)}"/>' for axis, unit in axes)
+    return f'<body name="{name}">{slides}{pen.hinge("yaw", (0, 0, 1))}{inside}</body>'
+
+
+def _beast(pen: Pen, actor: Actor, build: Build) -> str:
+    coat = actor.colour.rgb
+    dim: Rgb = (coat[0] * 0.6, coat[1] * 0.6, coat[2] * 0.6)
+    is_horse = actor.category == "horse"
+    hoof = DARK if is_horse else coat
+    thick, thin = build.leg_radii
+    legs = "".join(
+        pen.part(
+            (build.fore_x if leg.startswith("front") else build.hind_x, build.apart * side, 0),
+            pen.hinge(f"{leg}_hip", (0, -1, 0)),
+            pen.limb((0, 0, 0.05), (0, 0, -build.thigh), thick, coat),
+            pen.part(
+                (0, 0, -build.thigh),
+                pen.hinge(f"{leg}_knee", (0, 1, 0)),
+                pen.limb((0, 0, 0), (0, 0, -build.shin), thin, coat),
+                pen.blob((0.02, 0, -build.shin), (1.6 * thin, 1.15 * thin, build.paw), hoof),
+            ),
+        )
+        for leg, side in ((leg, 1 if leg.endswith("left") else -1) for leg, _ in LEGS)
     )
-    return f'<body name="{name}">{slides}{draw.hinge("yaw", (0, 0, 1))}{inside}</body>'
-
-
-class _Draw:
-    """Writes the parts of one figure, scaled to its height in metres."""
-
-    def __init__(self, *, scale: float, name: str) -> None:
-        self.scale = scale
-        self.name = name
-
-    def hinge(self, joint: str, axis: Numbers) -> str:
-        return f'<joint name="{self.name}/{joint}" axis="{text(axis)}"/>'
-
-    def blob(self, at: Numbers, radii: Numbers, rgb: Rgb) -> str:
-        return f'<geom type="ellipsoid" pos="{self._m(at)}" size="{self._m(radii)}" rgba="{text(rgb)} 1"/>'
-
-    def limb(self, start: Numbers, end: Numbers, radius: float, rgb: Rgb) -> str:
-        ends = self._m((*start, *end))
-        return f'<geom type="capsule" fromto="{ends}" size="{self._m([radius])}" rgba="{text(rgb)} 1"/>'
-
-    def part(self, at: Numbers, *inside: str) -> str:
-        return f'<body pos="{self._m(at)}">{"".join(inside)}</body>'
-
-    def _m(self, lengths: Numbers) -> str:
-        return text([self.scale * length for length in lengths])
-
-
-def _person(draw: _Draw, actor: Actor) -> str:
-    is_child = actor.category == "child"
-    hips_wide = 0.050 if actor.category == "man" else 0.054
-    legs = "".join(_leg(draw, actor, side, sign * hips_wide) for side, sign in (("left", 1), ("right", -1)))
-    stout = 1.12 if is_child else 1.0
-    shirt, trousers = actor.colour_rgb, actor.trousers_rgb
-    wide = {"man": 0.118, "woman": 0.100, "child": 0.112}[actor.category]
-    arms = "".join(_arm(draw, actor, side, sign, wide) for side, sign in (("left", 1), ("right", -1)))
-    torso = draw.part(
-        (0, 0, 0),
-        draw.hinge("lean", (0, 1, 0)),
-        draw.blob((0, 0, 0.09), (0.060 * stout, 0.086 * stout, 0.105), shirt),
-        draw.blob((0, 0, 0.19), (0.066 * stout, wide * 0.92, 0.120), shirt),
-        draw.limb((0, -wide * 0.86, 0.262), (0, wide * 0.86, 0.262), 0.040, shirt),
-        draw.limb((0, 0, 0.28), (0.006, 0, 0.345), 0.030, actor.skin_rgb),
-        arms,
-        _head(draw, actor),
+    radius, (x1, z1, x2, z2) = build.trunk_radius, build.neck
+    trunk = (
+        pen.limb((build.hind_x + 0.02, 0, 0.08), (build.fore_x - 0.06, 0, 0.09), radius, coat)
+        + pen.blob((build.fore_x - 0.06, 0, 0.07), (0.19, 1.08 * radius, 1.22 * radius), coat)
+        + pen.limb((x1, 0, z1), (x2, 0, z2), build.neck_radius, coat)
     )
-    return draw.blob((0, 0, 0.015), (0.066 * stout, 0.096 * stout, 0.068), trousers) + legs + torso
+    return pen.hinge("lean", (0, 1, 0)) + trunk + _beast_head(pen, actor, build, dim) + _tail(pen, actor, build) + legs
 
 
-def _leg(draw: _Draw, actor: Actor, side: str, y: float) -> str:
-    thick = 1.15 if actor.category == "child" else 1.0
-    foot = draw.part(
-        (0, 0, -SHIN),
-        draw.hinge(f"{side}_ankle", (0, -1, 0)),
-        draw.blob((0.032, 0, 0.030 - ANKLE), (0.072, 0.034, 0.030), SHOE),
-    )
-    shin = draw.part(
-        (0, 0, -THIGH),
-        draw.hinge(f"{side}_knee", (0, 1, 0)),
-        draw.limb((0, 0, 0), (0, 0, -SHIN), 0.035 * thick, actor.trousers_rgb),
-        foot,
-    )
-    return draw.part(
-        (0, y, 0),
-        draw.hinge(f"{side}_hip", (0, -1, 0)),
-        draw.limb((0, 0, 0), (0, 0, -THIGH), 0.048 * thick, actor.trousers_rgb),
-        shin,
-    )
-
-
-def _arm(draw: _Draw, actor: Actor, side: str, sign: int, wide: float) -> str:
-    thick = 1.15 if actor.category == "child" else 1.0
-    forearm = draw.part(
-        (0, 0, -0.165),
-        draw.hinge(f"{side}_elbow", (0, -1, 0)),
-        draw.limb((0, 0, 0), (0, 0, -0.130), 0.023 * thick, actor.skin_rgb),
-        draw.blob((0, 0, -0.158), (0.026, 0.018, 0.036), actor.skin_rgb),
-    )
-    return draw.part(
-        (0, sign * (wide + 0.012), 0.265),
-        draw.hinge(f"{side}_raise", (sign, 0, 0)),
-        draw.hinge(f"{side}_shoulder", (0, -1, 0)),
-        draw.limb((0, 0, 0), (0, 0, -0.165), 0.032 * thick, actor.colour_rgb),
-        forearm,
-    )
-
-
-def _head(draw: _Draw, actor: Actor) -> str:
-    # A child's head is large for its body.
-    size = 1.25 if actor.category == "child" else 1.0
-    draw = _Draw(scale=draw.scale * size, name=draw.name)
-    z = 0.395 / size + (0.02 if size > 1 else 0.0)
+def _beast_head(pen: Pen, actor: Actor, build: Build, dim: Rgb) -> str:
+    coat, size = actor.colour.rgb, build.head_radius
+    x, z = build.neck[2] + 0.03, build.neck[3] + 0.04
+    length, radius = build.muzzle
+    # A horse's face hangs down, a dog's points ahead.
+    drop = 0.9 * length if actor.category == "horse" else 0.15 * length
+    nose = (x + size + 0.55 * length, 0.0, z - 0.03 - drop)
     parts = [
-        draw.blob((0.004, 0, z), (0.062, 0.054, 0.076), actor.skin_rgb),
-        draw.blob((-0.014, 0, z + 0.020), (0.062, 0.059, 0.068), actor.hair_rgb),
-        draw.blob((0.066, 0, z - 0.010), (0.012, 0.009, 0.014), actor.skin_rgb),
-        *(draw.blob((0.058, y, z + 0.008), (0.009, 0.009, 0.009), DARK) for y in (-0.022, 0.022)),
+        pen.blob((x, 0, z), (1.12 * size, size, size), coat),
+        pen.limb((x + 0.4 * size, 0, z - 0.02), nose, radius, coat),
+        pen.blob((nose[0] + 0.9 * radius, 0, nose[2] + 0.2 * radius), (0.025, 0.03, 0.025), DARK),
+        *(pen.blob((x + 0.86 * size, y * size, z + 0.32 * size), (0.02, 0.02, 0.02), DARK) for y in (-0.5, 0.5)),
     ]
-    if actor.category == "woman":
-        parts.append(draw.blob((-0.040, 0, z - 0.045), (0.034, 0.058, 0.100), actor.hair_rgb))
+    if actor.category == "dog":
+        parts += [pen.blob((x - 0.07, y, z + 0.04), (0.05, 0.028, 0.105), dim) for y in (-0.105, 0.105)]
+    else:
+        ear = 0.095 if actor.category == "cat" else 0.05
+        parts += [
+            pen.blob((x - 0.02, y * size, z + size + 0.3 * ear), (0.4 * ear, 0.5 * ear, ear), dim) for y in (-0.6, 0.6)
+        ]
+    if actor.category == "horse":
+        x1, z1, x2, z2 = build.neck
+        parts.append(pen.limb((x1 - 0.055, 0, z1 + 0.06), (x2 - 0.055, 0, z2 + 0.05), 0.035, _mane(coat)))
     return "".join(parts)
 
 
-def _dog(draw: _Draw, actor: Actor) -> str:
-    coat = actor.colour_rgb
-    ear: Rgb = (coat[0] * 0.6, coat[1] * 0.6, coat[2] * 0.6)
-    legs = "".join(
-        draw.part(
-            (x, y, 0),
-            draw.hinge(f"{leg}_hip", (0, -1, 0)),
-            draw.limb((0, 0, 0.05), (0, 0, -DOG_THIGH), 0.062, coat),
-            draw.part(
-                (0, 0, -DOG_THIGH),
-                draw.hinge(f"{leg}_knee", (0, 1, 0)),
-                draw.limb((0, 0, 0), (0, 0, -DOG_SHIN), 0.042, coat),
-                draw.blob((0.02, 0, -DOG_SHIN), (0.075, 0.05, DOG_PAW), coat),
-            ),
-        )
-        for leg, x, y in (
-            ("front_left", 0.32, 0.10),
-            ("front_right", 0.32, -0.10),
-            ("hind_left", -0.38, 0.10),
-            ("hind_right", -0.38, -0.10),
-        )
-    )
-    trunk = (
-        draw.limb((-0.36, 0, 0.08), (0.26, 0, 0.09), 0.150, coat)
-        + draw.blob((0.26, 0, 0.07), (0.22, 0.165, 0.190), coat)
-        + draw.limb((0.36, 0, 0.16), (0.53, 0, 0.36), 0.090, coat)
-        + draw.blob((0.58, 0, 0.41), (0.135, 0.115, 0.115), coat)
-        + draw.limb((0.66, 0, 0.37), (0.78, 0, 0.35), 0.058, coat)
-        + draw.blob((0.845, 0, 0.365), (0.025, 0.03, 0.025), DARK)
-        + "".join(draw.blob((0.53, y, 0.45), (0.05, 0.028, 0.105), ear) for y in (-0.105, 0.105))
-        + "".join(draw.blob((0.695, y, 0.44), (0.02, 0.02, 0.02), DARK) for y in (-0.055, 0.055))
-    )
-    tail = draw.part(
-        (-0.48, 0, 0.14), draw.hinge("tail", (0, 0, 1)), draw.limb((0, 0, 0), (-0.26, 0, 0.20), 0.035, coat)
-    )
-    return draw.hinge("lean", (0, 1, 0)) + trunk + tail + legs
+def _tail(pen: Pen, actor: Actor, build: Build) -> str:
+    root = (build.hind_x - build.trunk_radius * 0.75, 0, 0.13)
+    end, radius, rgb = {
+        "dog": ((-0.26, 0, 0.20), 0.035, actor.colour.rgb),
+        "cat": ((-0.14, 0, 0.50), 0.032, actor.colour.rgb),
+        "horse": ((-0.10, 0, -0.30), 0.035, _mane(actor.colour.rgb)),
+    }[actor.category]
+    return pen.part(root, pen.hinge("tail", (0, 0, 1)), pen.limb((0, 0, 0), end, radius, rgb))
 
 
-def _ball(draw: _Draw, actor: Actor) -> str:
+def _mane(coat: Rgb) -> Rgb:
+    """Dark on a light horse, light on a dark one."""
+    return (0.10, 0.08, 0.07) if sum(coat) > 0.5 else (0.35, 0.30, 0.26)
+
+
+def _ball(pen: Pen, actor: Actor) -> str:
     # Two bands cross, so that one sees the ball roll: flat discs that stick out of it a little.
-    band = DARK if actor.colour == "white" else WHITE
+    band = DARK if actor.colour.name == "white" else WHITE
     return (
-        draw.hinge("spin", (0, 1, 0))
-        + draw.blob((0, 0, 0), (0.49, 0.49, 0.49), actor.colour_rgb)
-        + draw.blob((0, 0, 0), (0.20, 0.515, 0.515), band)
-        + draw.blob((0, 0, 0), (0.515, 0.515, 0.20), band)
+        pen.hinge("spin", (0, 1, 0))
+        + pen.blob((0, 0, 0), (0.49, 0.49, 0.49), actor.colour.rgb)
+        + pen.blob((0, 0, 0), (0.20, 0.515, 0.515), band)
+        + pen.blob((0, 0, 0), (0.515, 0.515, 0.20), band)
     )

@@ -1,24 +1,25 @@
-"""Draws a world: RGB frames, and from the segmentation the box of what is visible of an actor."""
+"""Draws a world: RGB frames, and from the segmentation the boxes of what is visible of actors."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Collection
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.synth.arrays import Pixels
+from pipeline.synth.arrays import Flags, Pixels
 from pipeline.synth.camera import HEIGHT_PIXELS, WIDTH_PIXELS
 from pipeline.synth.script import Script
-from pipeline.synth.world import CAMERA, World, load_mujoco, no_opengl
+from pipeline.synth.world import World, load_mujoco, no_opengl
 
 OVERSAMPLING = 2
-"""Drawn that many times larger each way, then averaged: smoother than multisampling, and faster in Mesa."""
+"""Pictures are drawn that many times larger each way, then averaged: faster in Mesa than multisampling."""
 MIN_PIXELS = 4
 """Fewer visible pixels than that are no box."""
+MAX_SHAPES = 2000
 
 Box = tuple[int, int, int, int]
 """(x1, y1, x2, y2) in pixels, right and bottom edges exclusive."""
@@ -31,37 +32,61 @@ class Painter:
     """
 
     def __init__(self, script: Script) -> None:
-        mujoco = load_mujoco()
+        self._mujoco: Any = load_mujoco()
         width, height = WIDTH_PIXELS * OVERSAMPLING, HEIGHT_PIXELS * OVERSAMPLING
         # PyOpenGL comes with MuJoCo; like it, it is imported only to draw.
         gl_error = importlib.import_module("OpenGL.error").Error
         self.script = script
         self.world = World(script, picture=(width, height))
+        model = self.world.model
         try:
-            self._renderer: Any = mujoco.Renderer(self.world.model, height, width)
-        except (ImportError, AttributeError, RuntimeError, mujoco.FatalError, gl_error) as error:
+            self._opengl: Any = self._mujoco.GLContext(width, height)
+            self._opengl.make_current()
+            self._context: Any = self._mujoco.MjrContext(model, self._mujoco.mjtFontScale.mjFONTSCALE_50)
+        except (ImportError, AttributeError, RuntimeError, self._mujoco.FatalError, gl_error) as error:
             raise no_opengl(error) from error
+        self._mujoco.mjr_setBuffer(self._mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
+        self._scene: Any = self._mujoco.MjvScene(model, maxgeom=MAX_SHAPES)
+        self._options: Any = self._mujoco.MjvOption()
+        self._camera: Any = self._mujoco.MjvCamera()
+        self._camera.type, self._camera.fixedcamid = self._mujoco.mjtCamera.mjCAMERA_FIXED, 0
 
-    def frames(self) -> Iterator[Pixels]:
-        """Every frame in order, HWC uint8 RGB."""
-        self._renderer.disable_segmentation_rendering()
-        for frame in range(self.script.frames):
-            yield shrink(self._draw(frame))
+    def picture(self, frame: int) -> Pixels:
+        """One frame, HWC uint8 RGB."""
+        return shrink(self._draw(frame, OVERSAMPLING))
 
-    def boxes(self, actor_index: int, start_frame: int, end_frame: int) -> list[Box | None]:
-        """The actor's visible box in each frame of the span; None where hardly a pixel is seen."""
-        self._renderer.enable_segmentation_rendering()
-        boxes = []
-        for frame in range(start_frame, end_frame):
-            # Geoms are all that is drawn, so a pixel's object is a geom's number, or -1 for the sky.
-            geoms = self._draw(frame)[..., 0]
-            boxes.append(box_of((geoms >= 0) & (self.world.owner[geoms] == actor_index)))
-        return boxes
+    def boxes(self, frame: int, actors: Collection[int]) -> dict[int, Box | None]:
+        """The visible box of each of these actors in one frame; None where hardly a pixel is seen."""
+        owner = self.owners(frame)
+        return {actor: box_of(owner == actor) for actor in actors}
 
-    def _draw(self, frame: int) -> npt.NDArray[Any]:
+    def owners(self, frame: int) -> npt.NDArray[np.int64]:
+        """The index of the actor whom each pixel's middle shows, -1 for none: (height, width)."""
+        flags = self._scene.flags
+        segment, idcolor = self._mujoco.mjtRndFlag.mjRND_SEGMENT, self._mujoco.mjtRndFlag.mjRND_IDCOLOR
+        flags[segment] = flags[idcolor] = True
+        drawn = self._draw(frame, 1).astype(np.int64)
+        flags[segment] = flags[idcolor] = False
+        numbers = drawn[..., 0] + 256 * drawn[..., 1] + 65536 * drawn[..., 2]
+        # Number 0 is where nothing was drawn; shapes of the scene are counted from 1.
+        owners = np.full(self._scene.ngeom + 1, -1)
+        for shape in self._scene.geoms[: self._scene.ngeom]:
+            owners[shape.segid + 1] = self.world.owner[shape.objid]
+        return owners[numbers]
+
+    def _draw(self, frame: int, scale: int) -> Pixels:
+        """The frame as it is drawn, `scale` times as large each way."""
         self.world.pose(frame)
-        self._renderer.update_scene(self.world.data, CAMERA)
-        return np.asarray(self._renderer.render())
+        category = self._mujoco.mjtCatBit.mjCAT_ALL
+        self._mujoco.mjv_updateScene(
+            self.world.model, self.world.data, self._options, None, self._camera, category, self._scene
+        )
+        area = self._mujoco.MjrRect(0, 0, WIDTH_PIXELS * scale, HEIGHT_PIXELS * scale)
+        self._mujoco.mjr_render(area, self._scene, self._context)
+        drawn = np.empty((area.height, area.width, 3), dtype=np.uint8)
+        self._mujoco.mjr_readPixels(drawn, None, area, self._context)
+        # OpenGL counts rows from below.
+        return drawn[::-1]
 
     def __enter__(self) -> Self:
         return self
@@ -72,27 +97,22 @@ class Painter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._renderer.close()
+        self._context.free()
+        self._opengl.free()
 
 
 def shrink(drawn: Pixels) -> Pixels:
     """Averages each block of an oversampled HWC uint8 picture, rounding half up."""
-    area = OVERSAMPLING**2
-    return ((_block_sums(drawn) + area // 2) // area).astype(np.uint8)
-
-
-def box_of(mask: npt.NDArray[np.bool_]) -> Box | None:
-    """The box of the source pixels that are covered to at least a half in an oversampled mask (h, w)."""
-    covered = 2 * _block_sums(mask) >= OVERSAMPLING**2
-    if covered.sum() < MIN_PIXELS:
-        return None
-    rows, columns = np.flatnonzero(covered.any(axis=1)), np.flatnonzero(covered.any(axis=0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
-
-
-def _block_sums(picture: npt.NDArray[np.uint8] | npt.NDArray[np.bool_]) -> npt.NDArray[np.uint16]:
-    """(h * n, w * n, ...) to (h, w, ...): the sum over each block of n x n."""
+    n, area = OVERSAMPLING, OVERSAMPLING**2
     # Strided slices add faster than numpy reduces over short axes.
-    n = OVERSAMPLING
-    rows = sum((picture[k::n].astype(np.uint16) for k in range(1, n)), picture[::n].astype(np.uint16))
-    return sum((rows[:, k::n] for k in range(1, n)), rows[:, ::n])
+    rows = sum((drawn[k::n].astype(np.uint16) for k in range(1, n)), drawn[::n].astype(np.uint16))
+    sums = sum((rows[:, k::n] for k in range(1, n)), rows[:, ::n])
+    return ((sums + area // 2) // area).astype(np.uint8)
+
+
+def box_of(mask: Flags) -> Box | None:
+    """The box of a mask (height, width); None when it holds hardly a pixel."""
+    if mask.sum() < MIN_PIXELS:
+        return None
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

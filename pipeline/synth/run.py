@@ -1,76 +1,124 @@
-"""Draws numbered videos with their labels into a folder, in one process or several."""
+"""Draws the videos of all splits with their labels into a folder, in one process or several."""
 
 from __future__ import annotations
 
 import json
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from extract.errors import OutputError
 from extract.files import write_text
-from pipeline import types
 from pipeline.errors import RenderError
 from pipeline.index import write_index
-from pipeline.plain import box_rows
 from pipeline.synth.camera import HEIGHT_PIXELS, WIDTH_PIXELS
-from pipeline.synth.draw import draw_script
-from pipeline.synth.script import Script
+from pipeline.synth.draw import SIZES, SizeName, draw_script
+from pipeline.synth.labels import Tube, read_labels, seen_part, write_labels
+from pipeline.synth.render import Box, Painter
+from pipeline.synth.script import Split
 from pipeline.synth.sentences import Sample, draw_samples
+from pipeline.synth.splits import SPLITS
 
-VERSION = 2
-"""Of the scenes: the same version and seed give the same data."""
-MIN_SEEN = 0.8
-"""Least share of a span's frames in which the actor must be visible."""
-MIN_SIDE = 0.06
-"""Least length of a box's longer side, as a fraction of the picture's height, in the median."""
+VERSION = 3
+"""Of the scenes: the same version, seed and size give the same data."""
+TRIES = 200
+"""Scenes that are drawn for one video before it is given up."""
 
-Label = dict[str, Any]
+
+@dataclass(frozen=True, kw_only=True)
+class Video:
+    """One video to be drawn: what it shows depends on these and nothing else."""
+
+    split: Split
+    number: int
+    seed: int
+    size: SizeName
+
+    @property
+    def name(self) -> str:
+        return f"{self.split}/{self.number:04d}"
+
+    def video(self, out: Path) -> Path:
+        return out / "videos" / f"{self.name}.mp4"
+
+    def labels(self, out: Path) -> Path:
+        """The video's samples, written after the video: where they are, it is whole."""
+        return out / "labels" / f"{self.name}.json"
+
+    def is_drawn(self, out: Path) -> bool:
+        return self.labels(out).is_file() and self.video(out).is_file()
 
 
 def draw_videos(
     out: Path,
     *,
-    videos: int,
+    counts: Mapping[Split, int],
     seed: int,
+    size: SizeName = "small",
     workers: int = 1,
     on_video: Callable[[str], None] = lambda _: None,
 ) -> Path:
-    """Draw `videos` videos into out/videos, and write their samples to out/index.parquet.
+    """Draw `counts` videos of each split into out/videos/<split>, and write their samples to out/index.parquet.
 
-    Video k depends on the seed and k alone. What is there already is kept, so the same command completes
-    an interrupted one, and a larger number extends it.
+    Video k of a split depends on the seed, the split, k and the size alone. What is there already is kept, so
+    the same command completes an interrupted one, and larger counts extend it.
+
+    Args:
+        out: the folder.
+        counts: videos of each split; a split that is not named has none.
+        seed: 0 or more.
+        size: how long the videos are, see `draw.SIZES`.
+        workers: processes that draw.
+        on_video: told the name of each video when it is there.
 
     Returns:
         The index's path.
 
     Raises:
-        OutputError: the folder holds videos of another seed or version, or cannot be written.
+        ValueError: a split or size that is not known, a negative count or seed, no video or no worker.
+        OutputError: the folder holds videos of another seed, size or version, or cannot be written.
         RenderError: this machine cannot draw.
     """
-    _claim(out, seed)
-    names = [f"{number:04d}" for number in range(videos)]
-    missing = [name for name in names if not (_labels(out, name).is_file() and _video(out, name).is_file())]
-    for name in set(names) - set(missing):
-        on_video(name)
-    for name in _drawn(out, missing, seed, workers):
+    _check(counts, seed, size, workers)
+    _claim(out, seed, size)
+    videos = [
+        Video(split=split, number=number, seed=seed, size=size)
+        for split in SPLITS
+        for number in range(counts.get(split, 0))
+    ]
+    missing = [video for video in videos if not video.is_drawn(out)]
+    for video in videos:
+        if video not in missing:
+            on_video(video.name)
+    for name in _drawn(out, missing, workers):
         on_video(name)
     index = out / "index.parquet"
-    write_index(
-        index,
-        [_sample(label) for name in names for label in json.loads(_labels(out, name).read_text(encoding="utf-8"))],
-    )
+    write_index(index, [sample for video in videos for sample in read_labels(video.labels(out))])
     return index
 
 
-def _claim(out: Path, seed: int) -> None:
+def _check(counts: Mapping[Split, int], seed: int, size: SizeName, workers: int) -> None:
+    unknown = sorted(set(counts) - set(SPLITS))
+    if unknown:
+        raise ValueError(f"no such split: {', '.join(unknown)}; there are {', '.join(SPLITS)}")
+    if size not in SIZES:
+        raise ValueError(f"no such size: {size}; there are {', '.join(SIZES)}")
+    if any(count < 0 for count in counts.values()) or not any(counts.values()):
+        raise ValueError(f"counts must be 0 or more, and one of them more than 0, not {dict(counts)}")
+    if seed < 0:
+        raise ValueError(f"seed must be 0 or more, not {seed}")
+    if workers < 1:
+        raise ValueError(f"workers must be 1 or more, not {workers}")
+
+
+def _claim(out: Path, seed: int, size: SizeName) -> None:
     """Mark the folder with what is drawn there, or check the mark."""
-    mark = {"version": VERSION, "seed": seed, "size": [WIDTH_PIXELS, HEIGHT_PIXELS]}
+    mark = {"version": VERSION, "seed": seed, "size": size, "picture": [WIDTH_PIXELS, HEIGHT_PIXELS]}
     path = out / "synth.json"
     if not path.is_file():
         if (out / "index.parquet").exists() or (out / "videos").exists():
@@ -88,25 +136,16 @@ def _claim(out: Path, seed: int) -> None:
         )
 
 
-def _video(out: Path, name: str) -> Path:
-    return out / "videos" / f"{name}.mp4"
-
-
-def _labels(out: Path, name: str) -> Path:
-    """A video's samples, written after the video: where they are, it is whole."""
-    return out / "labels" / f"{name}.json"
-
-
-def _drawn(out: Path, names: list[str], seed: int, workers: int) -> Iterator[str]:
+def _drawn(out: Path, videos: Sequence[Video], workers: int) -> Iterator[str]:
     """Draw each video, and yield its name when it is whole."""
-    if workers == 1 or len(names) < 2:
-        for name in names:
-            yield draw_video(out, name, seed)
+    if workers == 1 or len(videos) < 2:
+        for video in videos:
+            yield draw_video(out, video)
         return
     # A forked process cannot use its parent's OpenGL.
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(names)), mp_context=spawn) as pool:
-        futures = [pool.submit(draw_video, out, name, seed) for name in names]
+    with ProcessPoolExecutor(min(workers, len(videos)), mp_context=spawn) as pool:
+        futures = [pool.submit(draw_video, out, video) for video in videos]
         try:
             for future in as_completed(futures):
                 yield future.result()
@@ -119,63 +158,38 @@ def _drawn(out: Path, names: list[str], seed: int, workers: int) -> Iterator[str
             pool.shutdown(cancel_futures=True)
 
 
-def draw_video(out: Path, name: str, seed: int) -> str:
+def draw_video(out: Path, video: Video) -> str:
     """Draw one video and then its labels, and return its name. Raises RenderError."""
     from pipeline.mp4 import open_mp4
-    from pipeline.synth.render import Painter
 
-    rng = np.random.default_rng([seed, int(name)])
-    while True:
-        script = draw_script(rng)
-        samples = draw_samples(rng, script)
-        if not samples:
+    rng = np.random.default_rng([video.seed, SPLITS.index(video.split), video.number, list(SIZES).index(video.size)])
+    for _ in range(TRIES):
+        script = draw_script(rng, video.split, video.size)
+        samples = () if script is None else draw_samples(rng, script, video.split)
+        if script is None or not samples:
             continue
         with Painter(script) as painter:
-            boxes = [painter.boxes(sample.actor_index, sample.start_frame, sample.end_frame) for sample in samples]
-            kept = [pair for pair in zip(samples, boxes, strict=True) if _is_seen(pair[1])]
-            if not kept:
+            tubes = _tubes(painter, samples)
+            if not tubes:
                 continue
-            with open_mp4(_video(out, name), width=WIDTH_PIXELS, height=HEIGHT_PIXELS, rate=script.rate) as writer:
-                for frame in painter.frames():
-                    writer.write(frame)
-        labels = [_label(name, number, *pair, script) for number, pair in enumerate(kept)]
-        write_text(_labels(out, name), json.dumps(labels) + "\n")
-        return name
-
-
-def _sample(label: Label) -> types.Sample:
-    return types.Sample(
-        id=label["id"],
-        video=label["video"],
-        query=label["query"],
-        kind=label["kind"],
-        segment=None,
-        span=(label["span"][0], label["span"][1]),
-        boxes=box_rows(label["boxes"]),
-        split=None,
-        size=(WIDTH_PIXELS, HEIGHT_PIXELS),
-        frame_count=label["frame_count"],
-        fps=label["fps"],
+            with open_mp4(video.video(out), width=WIDTH_PIXELS, height=HEIGHT_PIXELS, rate=script.rate) as writer:
+                for frame in range(script.frames):
+                    writer.write(painter.picture(frame))
+        write_labels(video.labels(out), video.split, f"{video.number:04d}", tubes, script)
+        return video.name
+    raise RenderError(
+        f"video {video.name} of seed {video.seed}: none of {TRIES} scenes shows what a sentence says; use another seed"
     )
 
 
-def _is_seen(boxes: list[tuple[int, int, int, int] | None]) -> bool:
-    """Whether the labelled actor is visible, and large enough, for most of its span."""
-    sides = [max(box[2] - box[0], box[3] - box[1]) for box in boxes if box is not None]
-    return len(sides) >= MIN_SEEN * len(boxes) and bool(np.median(sides) >= MIN_SIDE * HEIGHT_PIXELS)
-
-
-def _label(
-    name: str, number: int, sample: Sample, boxes: list[tuple[int, int, int, int] | None], script: Script
-) -> Label:
-    assert sample.end_frame <= script.frames
-    return {
-        "id": f"{name}-{number}",
-        "video": f"{name}.mp4",
-        "query": sample.query,
-        "kind": sample.kind,
-        "span": [sample.start_frame, sample.end_frame],
-        "boxes": boxes,
-        "frame_count": script.frames,
-        "fps": float(script.rate),
-    }
+def _tubes(painter: Painter, samples: Sequence[Sample]) -> list[Tube]:
+    """Samples whose actor is seen well enough, with their boxes; each frame is segmented once for all of them."""
+    boxes: list[list[Box | None]] = [[] for _ in samples]
+    for frame in range(painter.script.frames):
+        now = [number for number, sample in enumerate(samples) if sample.start_frame <= frame < sample.end_frame]
+        if now:
+            found = painter.boxes(frame, {samples[number].actor_index for number in now})
+            for number in now:
+                boxes[number].append(found[samples[number].actor_index])
+    tubes = [seen_part(*pair, painter.script) for pair in zip(samples, boxes, strict=True)]
+    return [tube for tube in tubes if tube is not None]

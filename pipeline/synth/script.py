@@ -9,15 +9,21 @@ from typing import Literal
 from pipeline.synth.arrays import Rgb
 from pipeline.synth.camera import Camera
 
-Category = Literal["man", "woman", "child", "dog", "ball"]
-Verb = Literal["rest", "walk", "run", "roll", "jump", "wave"]
+Category = Literal["man", "woman", "child", "dog", "cat", "horse", "car", "bicycle", "ball"]
+Verb = Literal[
+    "rest", "walk", "run", "roll", "drive", "jump", "wave", "crouch", "sit", "kick", "hold", "held", "kicked"
+]
+"""`held` and `kicked` are what a ball sees of `hold` and `kick`."""
 Heading = Literal["left", "right", "towards", "away"]
 Place = Literal["park", "yard", "hall"]
+Split = Literal["train", "val", "test", "test-unseen-words", "test-unseen-combinations"]
 
 PEOPLE: frozenset[Category] = frozenset({"man", "woman", "child"})
-MOVING: frozenset[Verb] = frozenset({"walk", "run", "roll"})
+ANIMALS: frozenset[Category] = frozenset({"dog", "cat", "horse"})
+VEHICLES: frozenset[Category] = frozenset({"car", "bicycle"})
+MOVING: frozenset[Verb] = frozenset({"walk", "run", "roll", "drive"})
 FACING_DEG: dict[Heading, float] = {"right": 0.0, "away": 90.0, "left": 180.0, "towards": 270.0}
-"""Yaw of whoever goes that way, counter-clockwise from the picture's right as seen from above."""
+"""Yaw of whoever goes that way, counter-clockwise from the world's right as seen from above."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +32,7 @@ class Action:
 
     verb: Verb
     heading: Heading | None
-    """Set for moving verbs only."""
+    """Set for moving verbs, and for a kick: where the ball goes."""
     start_frame: int
     end_frame: int
     start_m: tuple[float, float]
@@ -34,6 +40,8 @@ class Action:
     end_m: tuple[float, float]
     """Ground point at `end_frame`; equals `start_m` unless the verb moves."""
     facing_deg: float
+    other: int | None = None
+    """Index of the actor who is held or kicked here, or who holds or kicks this one."""
 
     @property
     def length_frames(self) -> int:
@@ -41,30 +49,43 @@ class Action:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Dye:
+    """A colour as one says it and as it is drawn."""
+
+    name: str
+    rgb: Rgb
+
+
+@dataclass(frozen=True, kw_only=True)
 class Actor:
-    """A person, a dog or a ball, with what it does in every frame of the video."""
+    """A person, an animal, a vehicle or a ball, with what it does in every frame of the video."""
 
     category: Category
     height_m: float
-    radius_m: float
-    """Of the upright cylinder that holds the figure, swinging arms aside."""
-    colour: str
-    """Name of the colour of the shirt, the coat or the ball."""
-    colour_rgb: Rgb
-    trousers: str | None
-    """Name of the trousers' colour; None for who wears none."""
-    trousers_rgb: Rgb
-    hair_rgb: Rgb
+    footprint_m: tuple[float, float]
+    """Half of its length along x and along y on the ground, however it turns, swinging arms aside."""
+    colour: Dye
+    """Of the shirt, the coat, the paint or the ball."""
     skin_rgb: Rgb
+    hair: Dye
+    trousers: Dye | None
+    """None for who wears none; so with the others."""
+    hat: Dye | None
+    bag: Dye | None
     actions: tuple[Action, ...]
     """In order, without gaps: the first starts at frame 0, the last ends with the video."""
+
+    @property
+    def worn(self) -> frozenset[str]:
+        """Names of all colours that it wears or is."""
+        return frozenset(dye.name for dye in (self.colour, self.trousers, self.hat, self.bag) if dye is not None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prop:
     """A thing that stays where it is."""
 
-    kind: Literal["tree", "bush", "crate"]
+    kind: Literal["tree", "bush", "crate", "chair"]
     at_m: tuple[float, float]
     height_m: float
     rgb: Rgb

@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from pipeline.synth.script import PEOPLE, Action, Actor, Category, Heading, Script, Verb
+from pipeline.synth.facts import Fact, Predicate, Subject, facts_of, true_of
+from pipeline.synth.motion import places
+from pipeline.synth.script import PEOPLE, Actor, Heading, Script, Split
+from pipeline.synth.splits import UNSEEN_COMBINATIONS, allows_words
+from pipeline.synth.words import HAT, NOUNS, SHIRT, TOWARDS, TROUSERS, sayings, with_article
 
 SampleKind = Literal["declarative", "interrogative"]
 WORDS = (4, 20)
-SPAN_FRACTION = (0.15, 0.6)
+SPAN_FRACTION = (0.08, 0.6)
 """Spans that are labelled, as fractions of the video."""
-INTERROGATIVE_SHARE = 0.35
-
-_VERBS: dict[Verb, tuple[str, str]] = {
-    "rest": ("stands", "is standing"),
-    "walk": ("walks", "is walking"),
-    "run": ("runs", "is running"),
-    "roll": ("rolls", "is rolling"),
-    "jump": ("jumps", "is jumping"),
-    "wave": ("waves", "is waving"),
-}
-_LIES = ("lies", "is lying")
-_TAIL: dict[Verb, str] = {"rest": "still", "jump": "up and down", "wave": "a hand"}
-_TOWARDS: dict[Heading, str] = {
-    "left": "to the left",
-    "right": "to the right",
-    "towards": "towards the camera",
-    "away": "away from the camera",
-}
+INTERROGATIVE_SHARE = 0.55
+IN_VIEW = 0.6
+"""Least share of a labelled span in which the actor is not beyond the picture's edges."""
+DULL_POWER = 1.5
+"""Above 1: rests are labelled less often than what is more than rest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,47 +36,27 @@ class Sample:
     end_frame: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Subject:
-    """A phrase and whom it fits; None where it leaves something open."""
-
-    text: str
-    categories: frozenset[Category] | None
-    colour: str | None = None
-    trousers: str | None = None
-
-    def names(self, actor: Actor) -> bool:
-        return (
-            (self.categories is None or actor.category in self.categories)
-            and self.colour in (None, actor.colour)
-            and self.trousers in (None, actor.trousers)
-        )
-
-
-def draw_samples(rng: np.random.Generator, script: Script, *, most: int = 2) -> tuple[Sample, ...]:
-    """Up to `most` samples of different actions; may be empty."""
+def draw_samples(rng: np.random.Generator, script: Script, split: Split, *, most: int = 3) -> tuple[Sample, ...]:
+    """Up to `most` samples of different facts; may be empty."""
     low, high = (fraction * script.frames for fraction in SPAN_FRACTION)
-    pairs = [
-        (index, action)
-        for index, actor in enumerate(script.actors)
-        for action in actor.actions
-        if low <= action.length_frames <= high
+    facts = facts_of(script)
+    labelled = [
+        fact for fact in facts if low <= fact.end_frame - fact.start_frame <= high and _in_view(script, fact) >= IN_VIEW
     ]
-    # A key's power above 1 makes it smaller: rests come last more often than not.
-    keys = [rng.random() ** (1.5 if action.verb == "rest" else 1.0) for _, action in pairs]
+    keys = [float(rng.random()) ** (DULL_POWER if fact.verb == "rest" else 1.0) for fact in labelled]
     samples: list[Sample] = []
-    for chosen in sorted(range(len(pairs)), key=lambda index: -keys[index]):
-        index, action = pairs[chosen]
-        sentence = _draw_sentence(rng, script, script.actors[index], action)
+    for chosen in sorted(range(len(labelled)), key=lambda index: -keys[index]):
+        fact = labelled[chosen]
+        sentence = _draw_sentence(rng, script, facts, fact, split)
         if sentence is not None:
             query, kind = sentence
             samples.append(
                 Sample(
                     query=query,
                     kind=kind,
-                    actor_index=index,
-                    start_frame=action.start_frame,
-                    end_frame=action.end_frame,
+                    actor_index=fact.actor_index,
+                    start_frame=fact.start_frame,
+                    end_frame=fact.end_frame,
                 )
             )
         if len(samples) == most:
@@ -92,84 +64,140 @@ def draw_samples(rng: np.random.Generator, script: Script, *, most: int = 2) -> 
     return tuple(samples)
 
 
+def _in_view(script: Script, fact: Fact) -> float:
+    """Share of the fact's frames in which the middle of its actor is in the picture."""
+    actor = script.actors[fact.actor_index]
+    path = places(actor.actions, script.rate)
+    shown = script.camera.shows(path, height_m=actor.height_m, half_m=0.0, margin=0.0)
+    return float(shown[fact.start_frame : fact.end_frame].mean())
+
+
 def _draw_sentence(
-    rng: np.random.Generator, script: Script, actor: Actor, action: Action
+    rng: np.random.Generator, script: Script, facts: tuple[Fact, ...], fact: Fact, split: Split
 ) -> tuple[str, SampleKind] | None:
-    """A sentence true of this action alone; None when no form of words singles it out."""
-    predicate = _draw_predicate(rng, actor, action)
-    subjects: dict[SampleKind, list[_Subject]] = {
-        "declarative": _things(rng, actor),
-        "interrogative": _question_words(actor),
-    }
+    """A sentence true of this fact alone; None when no form of words singles it out."""
+    actor = script.actors[fact.actor_index]
+    predicates = list(_predicates(rng, script, fact))
     kinds: list[SampleKind] = ["declarative", "interrogative"]
     if rng.random() < INTERROGATIVE_SHARE:
         kinds.reverse()
     for kind in kinds:
-        mark = "?" if kind == "interrogative" else ""
-        queries = [
-            query
-            for subject in subjects[kind]
-            if WORDS[0] <= len((query := f"{subject.text} {predicate}{mark}").split()) <= WORDS[1]
-            and _is_true_once(subject, action, script)
-        ]
-        if queries:
-            return queries[int(rng.integers(len(queries)))], kind
+        forms = _things(actor) if kind == "declarative" else _question_words(actor)
+        for number in rng.permutation(len(forms)):
+            queries = [
+                query
+                for subject in forms[int(number)]
+                if split != "test-unseen-combinations" or _is_unseen(actor, subject, kind)
+                for predicate in predicates
+                for query in _queries(subject, predicate, kind)
+                if allows_words(split, query)
+                and WORDS[0] <= len(query.split()) <= WORDS[1]
+                and len(true_of(subject, predicate, script, facts)) == 1
+            ]
+            if queries:
+                return queries[int(rng.integers(len(queries)))], kind
     return None
 
 
-def _is_true_once(subject: _Subject, action: Action, script: Script) -> bool:
-    true_of = [
-        other
-        for actor in script.actors
-        if subject.names(actor)
-        for other in actor.actions
-        if (other.verb, other.heading) == (action.verb, action.heading)
-    ]
-    return len(true_of) == 1
+def _is_unseen(actor: Actor, subject: Subject, kind: SampleKind) -> bool:
+    """Whether the phrase names a colour that training never sees on that category, and the category, if it asks not."""
+    is_exact = kind == "interrogative" or subject.categories == frozenset({actor.category})
+    return is_exact and any((actor.category, colour) in UNSEEN_COMBINATIONS for colour in subject.colours)
 
 
-def _things(rng: np.random.Generator, actor: Actor) -> list[_Subject]:
-    """Noun phrases for `actor`, from the plainest to the most exact."""
-    article = "the" if rng.random() < 0.5 else "a"
-    is_one = frozenset({actor.category})
+def _queries(subject: Subject, predicate: Predicate, kind: SampleKind) -> Iterator[str]:
+    if kind == "interrogative":
+        yield f"{subject.text} {predicate.now}?"
+        yield f"{subject.text} is {predicate.going}?"
+        return
+    yield f"the {subject.text} {predicate.now}."
+    yield f"the {subject.text} is {predicate.going}."
+    yield f"{with_article(subject.text)} {predicate.now}."
+    yield f"there is {with_article(subject.text)} {predicate.going}."
+
+
+def _things(actor: Actor) -> list[list[Subject]]:
+    """Noun phrases for `actor` without their article: forms, each with its synonyms."""
+    nouns = NOUNS[actor.category].items()
+    colour = actor.colour.name
+    bare = [Subject(text=noun, categories=of) for noun, of in nouns]
     if actor.category not in PEOPLE:
-        coloured = f"the {actor.colour}" if article == "the" else _with_article(actor.colour)
-        return [
-            _Subject(text=f"{article} {actor.category}", categories=is_one),
-            _Subject(text=f"{coloured} {actor.category}", categories=is_one, colour=actor.colour),
-        ]
-    who = f"{article} {actor.category}"
-    shirt = _with_article(actor.colour)
-    return [
-        _Subject(text=who, categories=is_one),
-        _Subject(text=f"{who} in {actor.colour}", categories=is_one, colour=actor.colour),
-        _Subject(text=f"{who} in {shirt} shirt", categories=is_one, colour=actor.colour),
-        _Subject(text=f"{who} in {actor.trousers} trousers", categories=is_one, trousers=actor.trousers),
-        _Subject(
-            text=f"{who} in {actor.colour} and {actor.trousers} trousers",
-            categories=is_one,
-            colour=actor.colour,
-            trousers=actor.trousers,
-        ),
+        return [bare, [Subject(text=f"{colour} {noun}", categories=of, worn=frozenset({colour})) for noun, of in nouns]]
+    assert actor.trousers is not None
+    trousers, hair = actor.trousers.name, actor.hair.name
+    worn = frozenset({colour})
+    forms = [
+        bare,
+        [Subject(text=f"{noun} in {colour}", categories=of, worn=worn) for noun, of in nouns],
+        [
+            Subject(text=f"{noun} in {with_article(colour)} {shirt}", categories=of, worn=worn)
+            for noun, of in nouns
+            for shirt in SHIRT
+        ],
+        [
+            Subject(text=f"{noun} in {trousers} {word}", categories=of, trousers=trousers)
+            for noun, of in nouns
+            for word in TROUSERS
+        ],
+        [
+            Subject(text=f"{noun} in {colour} and {trousers} {word}", categories=of, worn=worn, trousers=trousers)
+            for noun, of in nouns
+            for word in TROUSERS
+        ],
     ]
+    if actor.hat is None:
+        forms.append([Subject(text=f"{noun} with {hair} hair", categories=of, hair=hair) for noun, of in nouns])
+    else:
+        hat = actor.hat.name
+        forms.append(
+            [
+                Subject(text=f"{noun} {how} {with_article(hat)} {word}", categories=of, hat=hat)
+                for noun, of in nouns
+                for how in ("with", "wearing")
+                for word in HAT
+            ]
+        )
+    if actor.bag is not None:
+        bag = actor.bag.name
+        forms.append(
+            [
+                Subject(text=f"{noun} {how} {with_article(bag)} bag", categories=of, bag=bag)
+                for noun, of in nouns
+                for how in ("with", "carrying")
+            ]
+        )
+    return forms
 
 
-def _question_words(actor: Actor) -> list[_Subject]:
+def _question_words(actor: Actor) -> list[list[Subject]]:
     if actor.category not in PEOPLE:
         # "what" is taken at its widest: people count too.
-        return [_Subject(text="what", categories=None)]
+        return [[Subject(text="what", categories=None)]]
+    colour = actor.colour.name
     return [
-        _Subject(text="who", categories=PEOPLE),
-        _Subject(text=f"who in {actor.colour}", categories=PEOPLE, colour=actor.colour),
+        [Subject(text="who", categories=PEOPLE)],
+        [Subject(text=f"who in {colour}", categories=PEOPLE, worn=frozenset({colour}))],
     ]
 
 
-def _with_article(word: str) -> str:
-    return f"an {word}" if word[0] in "aeiou" else f"a {word}"
-
-
-def _draw_predicate(rng: np.random.Generator, actor: Actor, action: Action) -> str:
-    is_going_on = int(rng.integers(2))
-    is_lying = action.verb == "rest" and actor.category == "ball"
-    verb = (_LIES if is_lying else _VERBS[action.verb])[is_going_on]
-    return f"{verb} {_TOWARDS[action.heading] if action.heading else _TAIL[action.verb]}"
+def _predicates(rng: np.random.Generator, script: Script, fact: Fact) -> Iterator[Predicate]:
+    """All that may be said of a fact's actor; of another actor in it, by one form of its names."""
+    actor = script.actors[fact.actor_index]
+    others: list[Subject | None] = [None]
+    if fact.other is not None and fact.verb in ("kick", "hold", "kicked", "held"):
+        forms = _things(script.actors[fact.other])
+        others = list(forms[int(rng.integers(len(forms)))])
+    for saying in sayings(actor.category, fact.verb):
+        for other in others:
+            object_ = "" if other is None else f"the {other.text}"
+            tails: list[tuple[str, Heading | None]] = [(" ".join(filter(None, (saying.tail, object_))), None)]
+            if fact.heading is not None and fact.verb not in ("kicked", "held"):
+                tails += [(f"{object_} {way}".strip(), fact.heading) for way in TOWARDS[fact.heading]]
+            for tail, heading in tails:
+                yield Predicate(
+                    now=f"{saying.now} {tail}".strip(),
+                    going=f"{saying.going} {tail}".strip(),
+                    verbs=saying.verbs,
+                    heading=heading,
+                    other=other,
+                )

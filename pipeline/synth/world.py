@@ -12,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import RenderError
-from pipeline.synth.figures import figure, text
+from pipeline.synth.figures import figure
 from pipeline.synth.gait import poses
+from pipeline.synth.mjcf import Pen, text
 from pipeline.synth.script import Prop, Script, Stage
 from pipeline.synth.textures import SIDE_PIXELS, ground_texture, wall_texture
 
 CAMERA = "camera"
-SHADOW_PIXELS = 1024
+SHADOW_PIXELS = 768
 EXTENT_M = 12
 """Half the side of the shadow map, which speckles near its edge: so it reaches beyond what is in view."""
 BARK = (0.27, 0.19, 0.13)
@@ -73,11 +74,13 @@ class World:
             self.owner[geom_roots == root] = index
         joints = {
             f"{name}/{joint}": angles
-            for name, actor in zip(names, script.actors, strict=True)
-            for joint, angles in poses(actor, script.rate).items()
+            for index, name in enumerate(names)
+            for joint, angles in poses(script, index).items()
         }
         self._addresses = [int(self.model.joint(joint).qposadr[0]) for joint in joints]
         self._angles = np.stack(list(joints.values()), axis=1)
+        # MuJoCo's cameras look along their -z.
+        self._axes = script.camera.axes() * np.array([1.0, 1.0, -1.0])[:, None]
 
     def pose(self, frame: int) -> None:
         """Put everything where it is in that frame."""
@@ -85,6 +88,7 @@ class World:
         self._mujoco.mj_kinematics(self.model, self.data)
         self._mujoco.mj_comPos(self.model, self.data)
         self._mujoco.mj_camlight(self.model, self.data)
+        self.data.cam_xmat[0] = self._axes[frame].T.ravel()
 
     def _paint(self, texture: str, pixels: npt.NDArray[np.uint8]) -> None:
         start = int(self.model.texture(texture).adr[0])
@@ -94,21 +98,20 @@ class World:
 def scene_mjcf(script: Script, picture: tuple[int, int]) -> str:
     """Write the MJCF of a script, with blank textures."""
     camera, stage = script.camera, script.stage
-    tilt = math.radians(camera.pitch_deg)
     figures = "".join(figure(actor, f"actor{index}") for index, actor in enumerate(script.actors))
     blank = f'type="2d" builtin="flat" width="{SIDE_PIXELS}" height="{SIDE_PIXELS}"'
     return f"""<mujoco>
   <statistic extent="{EXTENT_M}" center="0 6.5 1"/>
   <visual>
     <global offwidth="{picture[0]}" offheight="{picture[1]}"/>
-    <quality offsamples="0" shadowsize="{SHADOW_PIXELS}" numslices="16" numstacks="10"/>
+    <quality offsamples="0" shadowsize="{SHADOW_PIXELS}" numslices="10" numstacks="6"/>
     <map znear="0.02" zfar="8" shadowclip="1" haze="0.25"/>
     <rgba haze="0.80 0.85 0.90 1"/>
     <headlight ambient="0.34 0.34 0.36" diffuse="0.20 0.20 0.20" specular="0 0 0"/>
   </visual>
   <default><geom contype="0" conaffinity="0" mass="1" material="matte"/></default>
   <asset>
-    <texture name="sky" type="skybox" builtin="gradient" width="256" height="1536"
+    <texture name="sky" type="skybox" builtin="gradient" width="64" height="384"
       rgb1="0.80 0.86 0.92" rgb2="0.28 0.50 0.80"/>
     <texture name="ground" {blank}/>
     <texture name="wall" {blank}/>
@@ -118,8 +121,7 @@ def scene_mjcf(script: Script, picture: tuple[int, int]) -> str:
   </asset>
   <worldbody>
     {_sun(stage)}
-    <camera name="{CAMERA}" pos="0 0 {camera.height_m:.5f}" fovy="{camera.fov_deg:.5f}"
-      xyaxes="1 0 0 0 {math.sin(tilt):.5f} {math.cos(tilt):.5f}"/>
+    <camera name="{CAMERA}" pos="0 0 {camera.height_m:.5f}" fovy="{camera.fov_deg:.5f}"/>
     <geom type="plane" size="0 0 1" material="ground"/>
     {_wall(stage)}
     {"".join(_prop(prop) for prop in stage.props)}
@@ -151,7 +153,7 @@ def _wall(stage: Stage) -> str:
     # A plane shows its front alone, which is where its z axis points: at the camera.
     return (
         f'<geom type="plane" pos="0 {stage.wall_distance_m:.5f} {height_m / 2:.5f}" '
-        f'size="14 {height_m / 2:.5f} 1" xyaxes="1 0 0 0 0 1" material="wall"/>'
+        f'size="40 {height_m / 2:.5f} 1" xyaxes="1 0 0 0 0 1" material="wall"/>'
     )
 
 
@@ -162,6 +164,8 @@ def _prop(prop: Prop) -> str:
     if prop.kind == "crate":
         half = height / 2
         return f'<geom type="box" pos="{x:.5f} {y:.5f} {half:.5f}" size="{text([half] * 3)}" {rgba}/>'
+    if prop.kind == "chair":
+        return _chair(prop)
     if prop.kind == "bush":
         size = text((0.9 * height, 0.7 * height, 0.6 * height))
         return f'<geom type="ellipsoid" pos="{x:.5f} {y:.5f} {0.4 * height:.5f}" size="{size}" {rgba}/>'
@@ -176,3 +180,13 @@ def _prop(prop: Prop) -> str:
     )
     trunk = text((x, y, 0, x, y, 0.6 * height))
     return f'<geom type="cylinder" fromto="{trunk}" size="{0.03 * height:.5f}" rgba="{text(BARK)} 1"/>{crowns}'
+
+
+def _chair(prop: Prop) -> str:
+    """Seat, back and four legs; it faces the camera."""
+    pen = Pen(scale=prop.height_m, name="chair")
+    legs = "".join(pen.limb((x, y, 0), (x, y, 0.48), 0.03, prop.rgb) for x in (-0.2, 0.2) for y in (-0.2, 0.2))
+    seat = pen.block((0, 0, 0.5), (0.25, 0.25, 0.03), prop.rgb)
+    back = pen.block((0, 0.22, 0.78), (0.23, 0.025, 0.20), prop.rgb)
+    posts = "".join(pen.limb((x, 0.22, 0.5), (x, 0.22, 0.95), 0.03, prop.rgb) for x in (-0.2, 0.2))
+    return f'<body pos="{prop.at_m[0]:.5f} {prop.at_m[1]:.5f} 0">{legs}{seat}{back}{posts}</body>'

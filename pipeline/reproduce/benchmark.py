@@ -1,0 +1,75 @@
+"""The benchmark: drawn videos and their features, kept outside the clone and shared by all runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from extract.errors import GkcmnError
+from extract.inputs import find_videos
+from extract.run import extract_videos
+from pipeline.config import Config
+from pipeline.features import prepare
+from pipeline.synth.run import VERSION, draw_videos
+from pipeline.synth.script import Split
+
+Size = Literal["small", "full"]
+COUNTS: dict[Size, Mapping[Split, int]] = {
+    "small": {"train": 140, "val": 8, "test": 30, "test-unseen-words": 12, "test-unseen-combinations": 12},
+    "full": {"train": 2000, "val": 200, "test": 300, "test-unseen-words": 150, "test-unseen-combinations": 150},
+}
+"""Videos of each split; up to three sentences speak of one."""
+SEED = 0
+
+OnProgress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """Where the benchmark lies."""
+
+    index: Path
+    store: str
+
+
+def ensure_benchmark(
+    size: Size, cache: Path, config: Config, *, device: str, workers: int, on_progress: OnProgress
+) -> Benchmark:
+    """Draw and extract what the cache lacks. An interrupted call is completed by the next.
+
+    Args:
+        size: how much of it.
+        cache: folder for videos and features.
+        config: gives the settings of extraction.
+        device: torch device of extraction.
+        workers: processes that draw; features are extracted by one process on a GPU, else by as many.
+        on_progress: told of progress.
+
+    Raises:
+        RenderError: this machine cannot draw.
+        GkcmnError: a video could not be extracted.
+    """
+    folder = cache / f"{size}-{VERSION}"
+    counts = COUNTS[size]
+    drawn = 0
+
+    def on_video(_: str) -> None:
+        nonlocal drawn
+        drawn += 1
+        on_progress("draw videos", drawn, sum(counts.values()))
+
+    index = draw_videos(folder, counts=counts, seed=SEED, size=size, workers=workers, on_video=on_video)
+    store = str(folder / "features.zarr")
+    config = replace(config, device=device, paths=replace(config.paths, store=store))
+    videos = find_videos([str(folder / "videos")])
+    place, todo, resolved = prepare(videos, config, redo=False)
+    done = len(videos) - len(todo)
+    for outcome in extract_videos(todo, place, config.extract, device=resolved):
+        if outcome.failure is not None:
+            raise GkcmnError(outcome.failure.message)
+        done += 1
+        on_progress("extract features", done, len(videos))
+    return Benchmark(index=index, store=place)

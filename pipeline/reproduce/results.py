@@ -1,0 +1,144 @@
+"""What the runs came to, as one page of Markdown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from extract.files import write_text
+from pipeline.intervals import estimates
+from pipeline.metrics import SampleScore
+from pipeline.reproduce.tables import Table
+from pipeline.score import THRESHOLDS, metric_columns
+
+RIGHT = 0.5
+"""tIoU from which a span counts as right, and mean box IoU over the true span from which an object does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """One run's scores on one split."""
+
+    videos: list[str]
+    columns: dict[str, np.ndarray]
+    """By metric, float (sample,)."""
+    tiou: np.ndarray
+    viou: np.ndarray
+    trivial: dict[str, dict[str, float]]
+    """Means of the trivial rows, by row and metric."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One run's scores on all splits, with its own spans and with the true ones."""
+
+    own: dict[str, Scored]
+    given: dict[str, Scored]
+
+
+def read_result(folder: Path, splits: Sequence[str]) -> Result:
+    """Read what `pipeline.report.write_report` wrote into <split>/ and <split>-gt/."""
+    return Result(
+        own={split: _scored(folder / split / "scores.json") for split in splits},
+        given={split: _scored(folder / f"{split}-gt" / "scores.json") for split in splits},
+    )
+
+
+def write_page(
+    path: Path, tables: Sequence[Table], results: Mapping[str, Sequence[Result]], *, size: str, seeds: int
+) -> None:
+    """Write all tables, what the models make of the unseen, and what they get wrong. Raises OutputError."""
+    titles = {row.config: row.title for table in tables for row in table.rows}
+    test = next(iter(results.values()))[0].own["test"]
+    head = (
+        f"Benchmark `{size}`, {seeds} seed{'s' if seeds > 1 else ''}; split `test`: {len(test.videos)} sentences of "
+        f"{len(set(test.videos))} videos. Percent: the mean over seeds ± their standard deviation, and the 95 % "
+        "interval of the mean by a bootstrap over videos. The paper's figures are VidSTG's, another data set: they "
+        "stand beside ours for the order of the rows, not for their height."
+    )
+    parts = [
+        "# Results",
+        head,
+        *(_table(table, results) for table in tables),
+        "![means and intervals](bars.png)\n\n![training loss](curves.png)",
+        "## What was never seen\n\n" + _unseen(results, titles),
+        "## What goes wrong\n\n" + _confusions(results, titles),
+    ]
+    write_text(path, "\n\n".join(parts) + "\n")
+
+
+def _table(table: Table, results: Mapping[str, Sequence[Result]]) -> str:
+    chosen = {
+        row.config: [(run.given if table.temporal_gt else run.own)["test"] for run in results[row.config]]
+        for row in table.rows
+    }
+    first = next(iter(chosen.values()))[0]
+    lines = [_line(["", *first.columns]), _line(["---"] * (1 + len(first.columns)))]
+    lines += [
+        _line([name, *(f"{100 * means[metric]:.2f}" for metric in first.columns)])
+        for name, means in first.trivial.items()
+    ]
+    for row in table.rows:
+        lines.append(_line([f"**{row.title}**", *_cells(chosen[row.config])]))
+        lines.append(_line([f"{row.title}, paper", *(f"{value:.2f}" for value in row.paper)]))
+    return f"## {table.title}\n\n" + "\n".join(lines)
+
+
+def _cells(runs: Sequence[Scored]) -> list[str]:
+    """Each metric's mean over seeds, their spread, and the interval."""
+    stacked = {name: np.stack([run.columns[name] for run in runs]) for name in runs[0].columns}
+    found = estimates(np.stack([values.mean(axis=0) for values in stacked.values()], axis=1), runs[0].videos)
+    cells = []
+    for values, estimate in zip(stacked.values(), found, strict=True):
+        spread = f" ±{100 * values.mean(axis=1).std(ddof=1):.2f}" if len(runs) > 1 else ""
+        cells.append(f"{100 * estimate.mean:.2f}{spread} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]")
+    return cells
+
+
+def _unseen(results: Mapping[str, Sequence[Result]], titles: Mapping[str, str]) -> str:
+    """m_vIoU on every test split."""
+    splits = list(next(iter(results.values()))[0].own)
+    lines = [_line(["m_vIoU", *splits]), _line(["---"] * (1 + len(splits)))]
+    for name, runs in results.items():
+        means = [np.mean([run.own[split].viou.mean() for run in runs]) for split in splits]
+        lines.append(_line([titles[name], *(f"{100 * mean:.2f}" for mean in means)]))
+    return "\n".join(lines)
+
+
+def _confusions(results: Mapping[str, Sequence[Result]], titles: Mapping[str, str]) -> str:
+    """Shares of sentences by whether the span and the object were right."""
+    head = ["", "both right", "span right, object wrong", "object right, span wrong", "both wrong"]
+    lines = [_line(head), _line(["---"] * len(head))]
+    for name, runs in results.items():
+        span = np.concatenate([run.own["test"].tiou >= RIGHT for run in runs])
+        thing = np.concatenate([run.given["test"].viou >= RIGHT for run in runs])
+        shares = [span & thing, span & ~thing, ~span & thing, ~span & ~thing]
+        lines.append(_line([titles[name], *(f"{100 * share.mean():.1f} %" for share in shares)]))
+    note = (
+        f"A span is right from a tIoU of {RIGHT} on, an object from a mean box IoU of {RIGHT} over the true span. With "
+        "perfect boxes m_vIoU would be m_tIoU; with perfect spans, Table 2's."
+    )
+    return "\n".join(lines) + "\n\n" + note
+
+
+def _scored(path: Path) -> Scored:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    scores = [SampleScore(tiou=line["tiou"], viou=line["viou"]) for line in content["samples"]]
+    return Scored(
+        videos=[line["video"] for line in content["samples"]],
+        columns=metric_columns(scores, content["temporal_gt"], THRESHOLDS),
+        tiou=np.array([score.tiou for score in scores]),
+        viou=np.array([score.viou for score in scores]),
+        trivial={
+            name: {metric: value["mean"] for metric, value in row.items() if metric != "samples"}
+            for name, row in content["trivial"].items()
+        },
+    )
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"

@@ -1,0 +1,61 @@
+"""The paper's tables: their rows, and the figures that it prints for VidSTG."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+TableName = Literal["table1", "table2", "table3"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One trained model of a table."""
+
+    title: str
+    config: str
+    """Name of a file in configs/, without its end."""
+    paper: tuple[float, ...]
+    """Its figures in the paper, in percent, in the order of the table's columns."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """One table of the paper."""
+
+    title: str
+    temporal_gt: bool
+    """Whether the true span is given, so that boxes alone are judged."""
+    rows: tuple[Row, ...]
+
+
+TABLES: dict[TableName, Table] = {
+    "table1": Table(
+        title="Table 1: tubes",
+        temporal_gt=False,
+        rows=(
+            Row(title="BM", config="bm", paper=(32.62, 7.21, 9.03, 3.87)),
+            Row(title="GKCMN", config="gkcmn", paper=(55.01, 19.26, 23.53, 15.41)),
+        ),
+    ),
+    "table2": Table(
+        title="Table 2: boxes, the true span given",
+        temporal_gt=True,
+        rows=(
+            Row(title="BM", config="bm", paper=(22.37, 34.92, 16.33)),
+            Row(title="GKCMN", config="gkcmn", paper=(37.25, 52.67, 34.51)),
+        ),
+    ),
+    "table3": Table(
+        title="Table 3: parts left out",
+        temporal_gt=False,
+        rows=(
+            Row(title="w/o SC (serial)", config="no_serial", paper=(54.16, 18.76, 22.35, 13.86)),
+            Row(title="w/o PC (parallel)", config="no_parallel", paper=(54.22, 18.62, 22.17, 13.28)),
+            Row(title="w/o MN (mixed network)", config="no_mixed", paper=(53.27, 17.28, 21.59, 12.86)),
+            Row(title="w/o TA (attention)", config="no_temporal_attention", paper=(53.13, 18.88, 22.81, 14.73)),
+            Row(title="w/o SK (point, no kernel)", config="single_point", paper=(54.95, 18.29, 22.68, 14.27)),
+            Row(title="full", config="gkcmn", paper=(55.01, 19.26, 23.53, 15.41)),
+        ),
+    ),
+}

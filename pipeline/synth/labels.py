@@ -1,0 +1,86 @@
+"""The samples of one drawn video as JSON, and as the index's records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from extract.files import write_text
+from pipeline import types
+from pipeline.plain import box_rows
+from pipeline.synth.camera import HEIGHT_PIXELS, WIDTH_PIXELS
+from pipeline.synth.render import Box
+from pipeline.synth.script import Script, Split
+from pipeline.synth.sentences import SPAN_FRACTION, Sample
+
+MIN_SEEN = 0.8
+"""Least share of a span's frames in which the actor must be visible."""
+MIN_SIDE = 0.06
+"""Least length of a box's longer side, as a fraction of the picture's height, in the median."""
+
+Tube = tuple[Sample, list[Box | None]]
+"""A sample and a box for each frame of its span."""
+
+
+def seen_part(sample: Sample, boxes: list[Box | None], script: Script) -> Tube | None:
+    """The sample from the first to the last frame that shows its actor: one who walks in is not yet there.
+
+    None when the actor is too small, hidden for too long, or hardly there.
+    """
+    seen = [index for index, box in enumerate(boxes) if box is not None]
+    if not seen:
+        return None
+    start, end = seen[0], seen[-1] + 1
+    sides = [max(box[2] - box[0], box[3] - box[1]) for box in boxes if box is not None]
+    if (
+        end - start < SPAN_FRACTION[0] * script.frames
+        or len(seen) < MIN_SEEN * (end - start)
+        or np.median(sides) < MIN_SIDE * HEIGHT_PIXELS
+    ):
+        return None
+    span = replace(sample, start_frame=sample.start_frame + start, end_frame=sample.start_frame + end)
+    return span, boxes[start:end]
+
+
+def write_labels(path: Path, split: Split, number: str, tubes: Iterable[Tube], script: Script) -> None:
+    """Raises OutputError."""
+    labels = [
+        {
+            "id": f"{split}-{number}-{count}",
+            "video": f"{split}/{number}.mp4",
+            "query": sample.query,
+            "kind": sample.kind,
+            "span": [sample.start_frame, sample.end_frame],
+            "boxes": boxes,
+            "frame_count": script.frames,
+            "fps": float(script.rate),
+            "split": split,
+        }
+        for count, (sample, boxes) in enumerate(tubes)
+    ]
+    write_text(path, json.dumps(labels) + "\n")
+
+
+def read_labels(path: Path) -> list[types.Sample]:
+    labels: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    return [
+        types.Sample(
+            id=label["id"],
+            video=label["video"],
+            query=label["query"],
+            kind=label["kind"],
+            segment=None,
+            span=(label["span"][0], label["span"][1]),
+            boxes=box_rows(label["boxes"]),
+            split=label["split"],
+            size=(WIDTH_PIXELS, HEIGHT_PIXELS),
+            frame_count=label["frame_count"],
+            fps=label["fps"],
+        )
+        for label in labels
+    ]

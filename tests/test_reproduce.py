@@ -1,0 +1,74 @@
+"""The paper's tables: their configurations, and the page that is made of scores."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.report import write_report
+from pipeline.reproduce.figures import write_bars
+from pipeline.reproduce.results import read_result, write_page
+from pipeline.reproduce.run import CONFIGS, TEST_SPLITS, row_config
+from pipeline.reproduce.tables import TABLES
+from pipeline.score import score
+from pipeline.types import Prediction, Sample
+
+BOX = np.array([0, 0, 10, 10], np.float32)
+
+
+@pytest.mark.parametrize("size", ["small", "full"])
+def test_every_row_has_its_configuration(size: str) -> None:
+    rows = {row.config for table in TABLES.values() for row in table.rows}
+    assert {path.stem for path in CONFIGS.glob("*.toml")} == rows | {"small", "full"}
+    configs = {row: row_config(row, size="small" if size == "small" else "full", seed=3, device="cpu") for row in rows}
+    assert {config.train.seed for config in configs.values()} == {3}
+    assert configs["bm"].model.architecture == "baseline"
+    ablations = {config.model.ablation for row, config in configs.items() if row not in ("bm", "gkcmn")}
+    assert ablations == rows - {"bm", "gkcmn"}
+    # Rows differ in their model alone.
+    assert len({replace(config, model=configs["bm"].model) for config in configs.values()}) == 1
+
+
+def scores(folder: Path, *, right_spans: int, right_boxes: int) -> None:
+    """Ten samples of five videos on each split."""
+    samples, own, given = [], {}, {}
+    for number in range(10):
+        sample = Sample(
+            id=str(number), video=f"{number // 2}.mp4", query="the man", kind="declarative", segment=(0, 40),
+            span=(10, 20), boxes=np.tile(BOX, (10, 1)), split="test", size=(64, 48), frame_count=40, fps=10.0,
+        )  # fmt: skip
+        box = BOX if number < right_boxes else BOX + 30
+        span = (10, 20) if number < right_spans else (30, 40)
+        samples.append(sample)
+        own[sample.id] = Prediction(id=sample.id, span=span, frames=np.array([span[0]]), boxes=box[None])
+        given[sample.id] = replace(own[sample.id], span=(10, 20))
+    for split in TEST_SPLITS:
+        for name, found in ((split, own), (f"{split}-gt", given)):
+            report = score(samples, found, temporal_gt=name.endswith("-gt"))
+            write_report(folder / name / "scores.json", report, predictions="p", index="i")
+
+
+def test_the_page_has_means_spreads_intervals_and_what_went_wrong(tmp_path: Path) -> None:
+    results = {}
+    for row, boxes in (("bm", (4, 4)), ("gkcmn", (7, 9))):
+        for seed, right in enumerate(boxes):
+            scores(tmp_path / row / str(seed), right_spans=8, right_boxes=right)
+        results[row] = [read_result(tmp_path / row / str(seed), TEST_SPLITS) for seed in range(2)]
+    write_page(tmp_path / "r.md", [TABLES["table1"], TABLES["table2"]], results, size="small", seeds=2)
+    page = (tmp_path / "r.md").read_text()
+    lines = {line.split(" | ")[0].strip("| "): line for line in reversed(page.splitlines()) if line.startswith("|")}
+    # Spans: 8 of 10 right; boxes: 7 and 9 of the first: vIoU 0.7 and 0.8.
+    assert "| 80.00 ±0.00 [" in lines["**GKCMN**"]
+    assert "| 75.00 ±7.07 [" in lines["**GKCMN**"]
+    assert lines["BM, paper"] == "| BM, paper | 32.62 | 7.21 | 9.03 | 3.87 |"
+    assert "segment, centre box" in lines
+    assert "10 sentences of 5 videos" in page
+    wrong = page.partition("## What goes wrong")[2]
+    assert "| GKCMN | 75.0 % | 5.0 % | 5.0 % | 15.0 % |" in wrong
+    unseen = page.partition("## What was never seen")[2]
+    assert "| BM | 40.00 | 40.00 | 40.00 |" in unseen
+    write_bars(tmp_path / "b.png", {"BM": results["bm"], "GKCMN": results["gkcmn"]})
+    assert (tmp_path / "b.png").read_bytes().startswith(b"\x89PNG")
