@@ -15,7 +15,7 @@ def test_defaults_are_the_paper_s() -> None:
     )
     assert (config.model.max_steps, config.model.visual_width, config.model.heatmap_size) == (200, 32, 16)
     assert config.model.loss_weights == (1.0, 2.0, 0.2, 0.1)
-    assert config.train.learning_rate == 0.003
+    assert config.train.learning_rate == 0.001
 
 
 def test_file_then_environment_then_flags(tmp_path: Path) -> None:
