@@ -61,9 +61,9 @@ class NoVideoError(Exception):
 
 def open_source(path: str) -> Source:
     """Open with decord, or with PyAV what decord would misread. Raises NoVideoError."""
-    head = look(path)
     if is_transport_stream(path):
         return open_av(path)
+    head = look(path)
     source = open_decord(path, head)
     if source is None or head.is_odd or is_short(source.end_s, source.announced_s):
         return open_av(path)  # of a file that is cut short PyAV finds at least as much
@@ -142,7 +142,7 @@ def look(path: str) -> Head:
             duration_s = _stream_end_s(stream, container)
             stream.codec_context.skip_frame = "NONKEY"
             looks = _look_at(container)
-            if duration_s is not None and not is_transport_stream(path):
+            if duration_s is not None:
                 container.seek(max(0, int((duration_s - 1) * 1_000_000)))
                 looks |= _look_at(container)
     # Whatever is wrong with it: the decoder that follows meets it too, and says so.

@@ -49,11 +49,14 @@ def plain_records(path: Path) -> Iterator[tuple[int, PlainRecord]]:
             try:
                 yield number, PlainRecord.model_validate_json(line)
             except ValidationError as error:
-                first = error.errors()[0]
-                key = ".".join(str(part) for part in first["loc"])
-                raise AnnotationError(
-                    f"{path}:{number}: {key or 'the line'}: {first['msg']}; see README for the format"
-                ) from error
+                raise AnnotationError(f"{path}:{number}: {first_fault(error)}; see README for the format") from error
+
+
+def first_fault(error: ValidationError) -> str:
+    """Where a line has another form than it should, and how."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    return f"{key or 'the line'}: {first['msg']}"
 
 
 def read_plain(path: Path) -> list[Sample]:

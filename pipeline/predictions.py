@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from extract.files import write_text
 from pipeline.errors import PredictionError
+from pipeline.plain import first_fault
 from pipeline.types import Prediction, Sample, Span, Tube
 
 _Box = tuple[float, float, float, float]
@@ -74,11 +75,7 @@ def _parse(line: str, *, where: str) -> Prediction:
     try:
         record = _Line.model_validate_json(line)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise PredictionError(
-            f"{where}: {key or 'the line'}: {first['msg']}; see gkcmn-pipe score --help for the format"
-        ) from error
+        raise PredictionError(f"{where}: {first_fault(error)}; see gkcmn-pipe score --help for the format") from error
     start, end = record.span
     if isinstance(record.boxes, Mapping):
         frames = np.array(sorted(record.boxes), np.int64)
