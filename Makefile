@@ -54,7 +54,7 @@ ground: install ## Find a tube: make ground VIDEO=file QUERY="the man in red" [R
 	$(GKCMN) ground "$(VIDEO)" "$(QUERY)" $(if $(RUN),--checkpoint "$(RUN)") $(store_flag) $(ARGS)
 
 demo: install opengl ## The whole line on a dozen videos drawn here; results in demo/
-	$(GKCMN) synth $(DEMO) --videos 12 --workers 2
+	$(GKCMN) synth $(DEMO) --videos 12 --sentences 3 --workers 2
 	$(GKCMN) features $(DEMO)/videos --store $(DEMO)/features.zarr
 	$(GKCMN) train $(DEMO)/index.parquet --store $(DEMO)/features.zarr --out $(DEMO)/run --config demo.toml
 	$(GKCMN) evaluate $(DEMO)/run $(DEMO)/index.parquet --store $(DEMO)/features.zarr

@@ -576,9 +576,10 @@ def ground(
     show_default=True,
     help="Length and rate of the videos.",
 )
+@click.option("--sentences", type=click.IntRange(1), default=12, show_default=True, help="The most of one video.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that draw.")
-def synth(out: Path, videos: int, val: int, test: int, size: SizeName, seed: int, workers: int) -> None:
+def synth(out: Path, videos: int, val: int, test: int, size: SizeName, sentences: int, seed: int, workers: int) -> None:
     """Draw labelled videos into OUT: OUT/videos/SPLIT/*.mp4 and OUT/index.parquet.
 
     People, animals, vehicles and things that move, with sentences that each are true of one of them in one span.
@@ -592,8 +593,9 @@ def synth(out: Path, videos: int, val: int, test: int, size: SizeName, seed: int
     with _progress() as progress:
         task = progress.add_task("draw", total=total, rate="")
         index = draw_videos(
-            out, counts=counts, seed=seed, size=size, workers=workers, on_video=lambda _: progress.advance(task)
-        )
+            out, counts=counts, seed=seed, size=size, sentences=sentences, workers=workers,
+            on_video=lambda _: progress.advance(task),
+        )  # fmt: skip
     click.echo(f"{total} videos -> {out / 'videos'}, their samples -> {index}")
 
 

@@ -17,10 +17,10 @@ from pipeline.synth.script import Split
 
 Size = Literal["small", "full"]
 COUNTS: dict[Size, Mapping[Split, int]] = {
-    "small": {"train": 140, "val": 8, "test": 30, "test-unseen-words": 12, "test-unseen-combinations": 12},
+    "small": {"train": 200, "val": 16, "test": 30, "test-unseen-words": 12, "test-unseen-combinations": 12},
     "full": {"train": 2000, "val": 200, "test": 300, "test-unseen-words": 150, "test-unseen-combinations": 150},
 }
-"""Videos of each split; up to three sentences speak of one."""
+"""Videos of each split; up to twelve sentences speak of one."""
 SEED = 0
 
 OnProgress = Callable[[str, int, int], None]

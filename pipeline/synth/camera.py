@@ -88,7 +88,7 @@ def draw_camera(rng: np.random.Generator, mode: CameraMode, frames: int, rate: f
     return Camera(
         mode=mode,
         height_m=float(rng.uniform(1.5, 2.3)),
-        fov_deg=float(rng.uniform(29, 37)),
+        fov_deg=float(rng.uniform(21, 27)),
         yaw_deg=tuple(yaw.tolist()),
         pitch_deg=tuple(tilt.tolist()),
     )

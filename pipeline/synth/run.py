@@ -21,10 +21,10 @@ from pipeline.synth.draw import SIZES, SizeName, draw_script
 from pipeline.synth.labels import Tube, read_labels, seen_part, write_labels
 from pipeline.synth.render import Box, Painter
 from pipeline.synth.script import Split
-from pipeline.synth.sentences import Sample, draw_samples
+from pipeline.synth.sentences import SENTENCES, Sample, draw_samples
 from pipeline.synth.splits import SPLITS
 
-VERSION = 3
+VERSION = 4
 """Of the scenes: the same version, seed and size give the same data."""
 TRIES = 200
 """Scenes that are drawn for one video before it is given up."""
@@ -38,6 +38,7 @@ class Video:
     number: int
     seed: int
     size: SizeName
+    sentences: int
 
     @property
     def name(self) -> str:
@@ -60,19 +61,21 @@ def draw_videos(
     counts: Mapping[Split, int],
     seed: int,
     size: SizeName = "small",
+    sentences: int = SENTENCES,
     workers: int = 1,
     on_video: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Draw `counts` videos of each split into out/videos/<split>, and write their samples to out/index.parquet.
 
-    Video k of a split depends on the seed, the split, k and the size alone. What is there already is kept, so
-    the same command completes an interrupted one, and larger counts extend it.
+    Video k of a split depends on the seed, the split, k, the size and the number of sentences alone. What is there
+    already is kept, so the same command completes an interrupted one, and larger counts extend it.
 
     Args:
         out: the folder.
         counts: videos of each split; a split that is not named has none.
         seed: 0 or more.
         size: how long the videos are, see `draw.SIZES`.
+        sentences: the most that speak of one video.
         workers: processes that draw.
         on_video: told the name of each video when it is there.
 
@@ -80,14 +83,14 @@ def draw_videos(
         The index's path.
 
     Raises:
-        ValueError: a split or size that is not known, a negative count or seed, no video or no worker.
-        OutputError: the folder holds videos of another seed, size or version, or cannot be written.
+        ValueError: a split or size that is not known, a negative count or seed, no video, sentence or worker.
+        OutputError: the folder holds videos drawn with other arguments or of another version, or cannot be written.
         RenderError: this machine cannot draw.
     """
-    _check(counts, seed, size, workers)
-    _claim(out, seed, size)
+    _check(counts, seed, size, sentences, workers)
+    _claim(out, seed, size, sentences)
     videos = [
-        Video(split=split, number=number, seed=seed, size=size)
+        Video(split=split, number=number, seed=seed, size=size, sentences=sentences)
         for split in SPLITS
         for number in range(counts.get(split, 0))
     ]
@@ -102,7 +105,7 @@ def draw_videos(
     return index
 
 
-def _check(counts: Mapping[Split, int], seed: int, size: SizeName, workers: int) -> None:
+def _check(counts: Mapping[Split, int], seed: int, size: SizeName, sentences: int, workers: int) -> None:
     unknown = sorted(set(counts) - set(SPLITS))
     if unknown:
         raise ValueError(f"no such split: {', '.join(unknown)}; there are {', '.join(SPLITS)}")
@@ -112,13 +115,16 @@ def _check(counts: Mapping[Split, int], seed: int, size: SizeName, workers: int)
         raise ValueError(f"counts must be 0 or more, and one of them more than 0, not {dict(counts)}")
     if seed < 0:
         raise ValueError(f"seed must be 0 or more, not {seed}")
+    if sentences < 1:
+        raise ValueError(f"sentences must be 1 or more, not {sentences}")
     if workers < 1:
         raise ValueError(f"workers must be 1 or more, not {workers}")
 
 
-def _claim(out: Path, seed: int, size: SizeName) -> None:
+def _claim(out: Path, seed: int, size: SizeName, sentences: int) -> None:
     """Mark the folder with what is drawn there, or check the mark."""
-    mark = {"version": VERSION, "seed": seed, "size": size, "picture": [WIDTH_PIXELS, HEIGHT_PIXELS]}
+    picture = [WIDTH_PIXELS, HEIGHT_PIXELS]
+    mark = {"version": VERSION, "seed": seed, "size": size, "sentences": sentences, "picture": picture}
     path = out / "synth.json"
     if not path.is_file():
         if (out / "index.parquet").exists() or (out / "videos").exists():
@@ -165,7 +171,7 @@ def draw_video(out: Path, video: Video) -> str:
     rng = np.random.default_rng([video.seed, SPLITS.index(video.split), video.number, list(SIZES).index(video.size)])
     for _ in range(TRIES):
         script = draw_script(rng, video.split, video.size)
-        samples = () if script is None else draw_samples(rng, script, video.split)
+        samples = () if script is None else draw_samples(rng, script, video.split, most=video.sentences)
         if script is None or not samples:
             continue
         with Painter(script) as painter:

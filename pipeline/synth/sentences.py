@@ -16,6 +16,8 @@ from pipeline.synth.words import HAT, NOUNS, SHIRT, TOWARDS, TROUSERS, sayings, 
 
 SampleKind = Literal["declarative", "interrogative"]
 WORDS = (4, 20)
+SENTENCES = 12
+"""Most that speak of one video, where nothing else is asked for; VidSTG has 14 a video."""
 SPAN_FRACTION = (0.08, 0.6)
 """Spans that are labelled, as fractions of the video."""
 INTERROGATIVE_SHARE = 0.55
@@ -36,7 +38,9 @@ class Sample:
     end_frame: int
 
 
-def draw_samples(rng: np.random.Generator, script: Script, split: Split, *, most: int = 3) -> tuple[Sample, ...]:
+def draw_samples(
+    rng: np.random.Generator, script: Script, split: Split, *, most: int = SENTENCES
+) -> tuple[Sample, ...]:
     """Up to `most` samples of different facts; may be empty."""
     low, high = (fraction * script.frames for fraction in SPAN_FRACTION)
     facts = facts_of(script)

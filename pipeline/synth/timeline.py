@@ -18,7 +18,7 @@ LENGTH_RANGE = (0.08, 0.60)
 SHORTEST_S = 0.8
 """Of an action."""
 KICK_S = 1.3
-VIEW = 0.46
+VIEW = 0.33
 """Half the width in view at 1 m, of a camera that looks ahead: inside of the picture's edge."""
 BEYOND_M = 2.2
 """How far beyond the picture's edges those go who come and leave."""
