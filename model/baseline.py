@@ -51,7 +51,8 @@ class Baseline(Grounder[BaselineOutput]):
         self.ends = MaskedConv1d(width, 2)
 
     def forward(self, inputs: ModelInput, located: Tensor | None = None) -> BaselineOutput:  # noqa: ARG002 - all are cheap
-        fused = self.interaction(self.video(inputs.features), self.sentence(inputs.words, inputs.word_mask))
+        states, sentence = self.sentence(inputs.words, inputs.word_mask)
+        fused = self.interaction(self.video(inputs.features), inputs.video, states, inputs.word_mask, sentence)
         sequence = fused.mean(dim=(-2, -1)).transpose(1, 2)
         ends = self.ends(self.gru(sequence, inputs.step_mask)[0], inputs.step_mask)
         return BaselineOutput(boxes=self.box(sequence), ends=ends.masked_fill(~inputs.step_mask[..., None], LOW))
@@ -75,7 +76,7 @@ class Baseline(Grounder[BaselineOutput]):
             LOSS_WEIGHTS,
         )
 
-    def answer(self, output: BaselineOutput, lengths: Tensor) -> Answer:  # noqa: ARG002 - the logits know
+    def answer(self, output: BaselineOutput, lengths: Tensor, spans: Tensor | None = None) -> Answer:  # noqa: ARG002 - the logits know
         """The likeliest start and end in that order, with their joint probability as the score."""
         first, last = output.ends.log_softmax(dim=1).unbind(dim=-1)
         joint = first[:, :, None] + last[:, None, :]
@@ -84,7 +85,7 @@ class Baseline(Grounder[BaselineOutput]):
         best, index = joint.masked_fill(~ordered, -torch.inf).flatten(1).max(dim=1)
         start, end = index // steps, index % steps
         return Answer(
-            spans=torch.stack([start, end + 1], dim=1).float(),
+            spans=torch.stack([start, end + 1], dim=1).float() if spans is None else spans,
             scores=best.exp(),
             boxes=_boxes(output.boxes).clamp(0, 1),
         )

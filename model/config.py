@@ -46,7 +46,13 @@ class ModelConfig:
     """L (paper: 16)."""
     sentence_pooling: Literal["mean", "last"] = "mean"
     """What of the BiGRU is tiled over the video: the mean of its states or its last states."""
+    interaction: Literal["sentence", "words"] = "sentence"
+    """What meets each cell (Eq. 1): the tiled sentence, or beyond the paper the words that the cell attends to."""
+    temporal_pooling: Literal["mean", "attention"] = "mean"
+    """How the temporal head pools a picture: its mean, or beyond the paper weights that it learns."""
     upsampling: Literal["bilinear", "transposed"] = "bilinear"
+    box_choice: Literal["peak", "path"] = "peak"
+    """Where a step's box is read: at its heatmap's peak, or beyond the paper on the best path through the span."""
     sigma: float = 0.9
     """Of Eq. 5, in cells of the L x L map; the paper gives delta = 0.9 and no sigma."""
     focal_alpha: float = 2.0

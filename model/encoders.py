@@ -1,6 +1,6 @@
 """Encoders of video and sentence (paper, section 2.1).
 
-Letters: B samples, T steps, N words, C I3D channels, d visual width, W word width, D sentence width.
+Letters: V videos, B samples, T steps, N words, C I3D channels, d visual width, W word width, D sentence width.
 """
 
 from __future__ import annotations
@@ -14,22 +14,23 @@ from model.layers import BiGru, ChannelNorm, SelfAttention, masked_mean
 
 
 class VideoEncoder(nn.Module):
-    """A learnt 1x1 projection of I3D's maps: (B, T, C, 7, 7) -> V (B, d, T, 7, 7)."""
+    """A learnt 1x1 projection of I3D's maps: (V, T, C, 7, 7) -> (V, d, T, 7, 7)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.project = nn.Conv3d(config.feature_channels, config.visual_width, 1)
+        self.project = nn.Conv2d(config.feature_channels, config.visual_width, 1)
         self.norm = ChannelNorm(config.visual_width)
 
     def forward(self, features: Tensor) -> Tensor:
         # Stores hold float16; the model computes in its own type.
-        volume = features.to(self.project.weight.dtype).transpose(1, 2)
-        out: Tensor = self.norm(self.project(volume))
-        return out
+        frames = features.to(self.project.weight.dtype).flatten(0, 1)
+        # Frame by frame, because to turn all of I3D's channels round costs more than the projection.
+        projected: Tensor = self.norm(self.project(frames))
+        return projected.unflatten(0, features.shape[:2]).transpose(1, 2)
 
 
 class SentenceEncoder(nn.Module):
-    """GloVe -> self-attention -> BiGRU -> pooled: words (B, N, W) -> sentence (B, D)."""
+    """GloVe -> self-attention -> BiGRU: words (B, N, W) -> states (B, N, D), and pooled to a sentence (B, D)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -43,15 +44,16 @@ class SentenceEncoder(nn.Module):
         )
         self.gru = BiGru(config.sentence_width, config.sentence_width // 2)
 
-    def forward(self, words: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, words: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         states, last = self.gru(self.attention(self.project(words), mask), mask)
-        return masked_mean(states, mask) if self.pooling == "mean" else last
+        return states, masked_mean(states, mask) if self.pooling == "mean" else last
 
 
 class CrossModalInteraction(nn.Module):
-    """Eq. 1: V (B, d, T, 7, 7) and the sentence (B, D), tiled, -> F_f2 (B, D', T, 7, 7).
+    """Eq. 1: videos (V, d, T, 7, 7) and sentences (B, D), tiled, -> F_f2 (B, D', T, 7, 7).
 
-    Half of F_f2's channels hold what video and sentence agree on, half the video alone.
+    Half of F_f2's channels hold what video and sentence agree on, half the video alone. Beyond the paper, with
+    `config.interaction` "words", each cell is met by the words that it attends to in place of the tiled sentence.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -63,11 +65,40 @@ class CrossModalInteraction(nn.Module):
         self.video = nn.Conv3d(config.visual_width, half, 1)  # W_v2
         # Each g has a norm of its own: a product of two small numbers would leave the query unheard.
         self.norms = nn.ModuleList(ChannelNorm(half) for _ in range(4))
+        self.attention = WordAttention(config) if config.interaction == "words" else None
 
-    def forward(self, video: Tensor, sentence: Tensor) -> Tensor:
-        gated, tiled = self._g(0, self.video_gate(video)), self._g(1, self.sentence_gate(sentence))
-        agreed = gated * tiled[:, :, None, None, None]  # F_f1
-        return torch.cat([self._g(2, self.joint(agreed)), self._g(3, self.video(video))], dim=1)
+    def forward(self, video: Tensor, index: Tensor, states: Tensor, mask: Tensor, sentence: Tensor) -> Tensor:
+        """Meet each sentence with its video.
+
+        Args:
+            video: float (V, d, T, 7, 7).
+            index: int64 (B,), each sentence's video.
+            states: float (B, N, D), and their mask, bool (B, N).
+            mask: see `states`.
+            sentence: float (B, D).
+        """
+        gated, alone = self._g(0, self.video_gate(video))[index], self._g(3, self.video(video))[index]
+        if self.attention is None:
+            heard = self._g(1, self.sentence_gate(sentence))[:, :, None, None, None]
+        else:
+            attended = self.attention(video, index, states, mask)
+            heard = self._g(1, self.sentence_gate(attended + sentence[:, None]).movedim(-1, 1)).unflatten(
+                2, gated.shape[2:]
+            )
+        return torch.cat([self._g(2, self.joint(gated * heard)), alone], dim=1)
 
     def _g(self, index: int, x: Tensor) -> Tensor:
         return functional.gelu(self.norms[index](x))
+
+
+class WordAttention(nn.Module):
+    """What each cell hears of a sentence: (V, d, T, 7, 7) and states (B, N, D) -> (B, T * 7 * 7, D)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.cell = nn.Conv3d(config.visual_width, config.sentence_width, 1)
+        self.word = nn.Linear(config.sentence_width, config.sentence_width)
+
+    def forward(self, video: Tensor, index: Tensor, states: Tensor, mask: Tensor) -> Tensor:
+        cells = self.cell(video).flatten(2).transpose(1, 2)[index]
+        return functional.scaled_dot_product_attention(cells, self.word(states), states, mask[:, None])

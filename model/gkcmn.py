@@ -12,6 +12,7 @@ from model.grounder import Answer, Grounder, Losses
 from model.io import ModelInput, ModelOutput, ModelTarget
 from model.losses import gkcmn_losses
 from model.mixed import MixedNetwork
+from model.path import path_boxes
 from model.spatial_head import SpatialHead
 from model.temporal_head import TemporalHead
 
@@ -37,8 +38,9 @@ class Gkcmn(Grounder[ModelOutput]):
                 training only annotated steps are, which spares most of the spatial head's work.
         """
         video = self.video(inputs.features)
-        sentence = self.sentence(inputs.words, inputs.word_mask)
-        mixed = self.mixed(self.interaction(video, sentence), inputs.step_mask)
+        states, sentence = self.sentence(inputs.words, inputs.word_mask)
+        fused = self.interaction(video, inputs.video, states, inputs.word_mask, sentence)
+        mixed = self.mixed(fused, inputs.step_mask)
         heatmap_logits, distances = self.spatial(mixed, located)
         score_logits, offsets = self.temporal(mixed, sentence, inputs.step_mask)
         return ModelOutput(
@@ -49,8 +51,12 @@ class Gkcmn(Grounder[ModelOutput]):
         """Eq. 6 to 10."""
         return gkcmn_losses(output, inputs, target, self.config)
 
-    def answer(self, output: ModelOutput, lengths: Tensor) -> Answer:
-        """The best candidate, moved by its offsets, and the box at each heatmap's peak."""
-        spans, scores = best_spans(output.score_logits, output.offsets, lengths, self.config.candidate_widths)
-        boxes, _ = peak_boxes(output.heatmap_logits, output.distances)
+    def answer(self, output: ModelOutput, lengths: Tensor, spans: Tensor | None = None) -> Answer:
+        """The best candidate, moved by its offsets, and the box at each heatmap's peak, or on the best path."""
+        found, scores = best_spans(output.score_logits, output.offsets, lengths, self.config.candidate_widths)
+        spans = found if spans is None else spans
+        if self.config.box_choice == "path":
+            boxes = path_boxes(output.heatmap_logits, output.distances, spans)
+        else:
+            boxes, _ = peak_boxes(output.heatmap_logits, output.distances)
         return Answer(spans=spans, scores=scores, boxes=boxes)

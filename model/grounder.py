@@ -57,8 +57,14 @@ class Grounder(nn.Module, ABC, Generic[Output]):
         """The losses of a batch. Each sample weighs the same, however long it is."""
 
     @abstractmethod
-    def answer(self, output: Output, lengths: Tensor) -> Answer:
-        """Read spans and boxes. `lengths`, int (B,), are the samples' steps."""
+    def answer(self, output: Output, lengths: Tensor, spans: Tensor | None = None) -> Answer:
+        """Read spans and boxes.
+
+        Args:
+            output: of the network.
+            lengths: int (B,), the samples' steps.
+            spans: float (B, 2), in steps, where they are known; they are kept.
+        """
 
 
 def weighted(parts: list[Tensor], weights: tuple[float, float, float, float]) -> Losses:

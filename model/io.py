@@ -1,6 +1,6 @@
 """What goes into the model, what it is trained against, and what comes out.
 
-Letters: B samples, T steps, N words, C I3D channels, W word width, L heatmap side, K candidate widths.
+Letters: V videos, B samples, T steps, N words, C I3D channels, W word width, L heatmap side, K candidate widths.
 """
 
 from __future__ import annotations
@@ -23,10 +23,15 @@ class _Tensors:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelInput(_Tensors):
-    """A padded batch; what lies beyond a sample's length does not change its result."""
+    """A padded batch; what lies beyond a sample's length does not change its result.
+
+    Samples of one video share its features, so that what does not depend on the sentence is computed once.
+    """
 
     features: Tensor
-    """float16 or float32 (B, T, C, 7, 7)."""
+    """float16 or float32 (V, T, C, 7, 7)."""
+    video: Tensor
+    """int64 (B,): which of the videos each sample speaks of."""
     step_mask: Tensor
     """bool (B, T): true where a step is the sample's own."""
     words: Tensor

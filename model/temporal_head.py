@@ -23,6 +23,9 @@ class TemporalHead(nn.Module):
         width, widths = config.fused_width, len(config.candidate_widths)
         self.scales = nn.ModuleList(VolumeConv(width, width // 4, kernel) for kernel in KERNELS)
         self.merge = VolumeConv(len(KERNELS) * (width // 4), width)
+        self.weigh = nn.Conv3d(width, 1, 1) if config.temporal_pooling == "attention" else None
+        if self.weigh is not None:
+            nn.init.zeros_(self.weigh.weight)  # so that it begins as the mean
         self.query = nn.Sequential(nn.LayerNorm(config.sentence_width), nn.Linear(config.sentence_width, width))
         self.attention = (
             None
@@ -37,7 +40,7 @@ class TemporalHead(nn.Module):
 
     def forward(self, mixed: Tensor, sentence: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         volume = torch.cat([scale(mixed, mask) for scale in self.scales], dim=1)
-        pooled = self.merge(volume, mask).mean(dim=(-2, -1)).transpose(1, 2)
+        pooled = self._pool(self.merge(volume, mask), mixed).transpose(1, 2)
         # What changes is a small part of the mean over a picture: brought to scale, it is learnt far sooner.
         # What does not change is gone with that, and so is the sentence's mark on it: it is added anew.
         sequence = standardise_over_time(pooled, mask) + self.query(sentence)[:, None]
@@ -46,3 +49,10 @@ class TemporalHead(nn.Module):
         scores = self.score(self.score_gru(sequence, mask)[0], mask)
         offsets = self.offset(self.offset_gru(sequence, mask)[0], mask)
         return scores, offsets.unflatten(-1, (-1, 2))
+
+    def _pool(self, volume: Tensor, mixed: Tensor) -> Tensor:
+        """A volume (B, F, T, 7, 7) over its pictures: (B, F, T)."""
+        if self.weigh is None:
+            return volume.mean(dim=(-2, -1))
+        weights = self.weigh(mixed).flatten(-2).softmax(dim=-1)
+        return (volume.flatten(-2) * weights).sum(dim=-1)

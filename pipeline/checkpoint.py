@@ -26,7 +26,7 @@ from model.grounder import Grounder
 from pipeline.config import Config, build_config, config_values
 from pipeline.errors import CheckpointError, ConfigError
 
-FORMAT = 2
+FORMAT = 3
 CONFIG, WEIGHTS, TRAINING, LOG = "config.json", "model.safetensors", "training.pt", "log.jsonl"
 
 

@@ -45,6 +45,8 @@ class TrainConfig:
 
     epochs: int = 30
     batch_size: int = 16
+    sentences_per_video: int = 4
+    """Samples of one video that stand side by side in a batch: its features are read and projected once for them."""
     learning_rate: float = 1e-3
     """Of Adam (paper: 0.003, at which the sentence encoder was seen to collapse: docs/decisions.md)."""
     warmup_steps: int = 100
@@ -60,7 +62,7 @@ class TrainConfig:
     """Memory for features that are kept between epochs, for each loader process."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
+        for name in ("epochs", "batch_size", "sentences_per_video"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("learning_rate", "clip_norm"):

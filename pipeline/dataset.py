@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -63,17 +63,16 @@ def make_example(
     *,
     max_steps: int,
     segment: Span | None = None,
-    sample: Sample | None = None,
 ) -> Example:
-    """Lay a video and a query on the model's time axis, with the sample's truth where it is given."""
+    """Lay a video and a query on the model's time axis; the truth is not known."""
     axis = step_axis(video.clip_frames, segment, max_steps=max_steps)
     return Example(
         features=pool_clips(video.i3d, axis.groups),
         words=query.vectors,
         axis=axis,
         record=video.record,
-        target=None if sample is None else make_target(sample, axis, video.record),
-        sample=sample,
+        target=None,
+        sample=None,
     )
 
 
@@ -99,7 +98,7 @@ def make_target(sample: Sample, axis: StepAxis, record: VideoRecord) -> ExampleT
 
 
 def collate(examples: Sequence[Example]) -> Batch:
-    """Pad examples to the longest; without truths the batch has no target."""
+    """Pad examples to the longest, and keep once what they share; without truths the batch has no target."""
     targets = [example.target for example in examples if example.target is not None]
     target = None
     if len(targets) == len(examples):
@@ -108,9 +107,12 @@ def collate(examples: Sequence[Example]) -> Batch:
             box_mask=_pad([item.box_mask for item in targets]),
             span=torch.from_numpy(np.stack([item.span for item in targets])),
         )
+    shared = {id(example.features): example.features for example in examples}
+    places = {key: place for place, key in enumerate(shared)}
     return Batch(
         inputs=ModelInput(
-            features=_pad([example.features for example in examples]),
+            features=_pad(list(shared.values())),
+            video=torch.tensor([places[id(example.features)] for example in examples]),
             step_mask=_pad([np.ones(example.axis.steps, bool) for example in examples]),
             words=_pad([example.words for example in examples]),
             word_mask=_pad([np.ones(len(example.words), bool) for example in examples]),
@@ -184,14 +186,20 @@ class GroundingDataset(Dataset[Example]):
         return len(self.samples)
 
     def __getitem__(self, index: int) -> Example:
-        sample = self.samples[index]
-        return make_example(
-            self._video(sample.video),
-            self._queries[sample.query],
-            max_steps=self._max_steps,
-            segment=sample.segment,
-            sample=sample,
-        )
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Example]:
+        """A batch, of which samples of one segment share their features. The loader calls it, if there is one."""
+        shared: dict[tuple[str, Span | None], Example] = {}
+        examples: list[Example] = []
+        for sample in (self.samples[index] for index in indices):
+            query, key = self._queries[sample.query], (sample.video, sample.segment)
+            if key not in shared:
+                video = self._video(sample.video)
+                shared[key] = make_example(video, query, max_steps=self._max_steps, segment=sample.segment)
+            target = make_target(sample, shared[key].axis, shared[key].record)
+            examples.append(replace(shared[key], words=query.vectors, target=target, sample=sample))
+        return examples
 
     def _video(self, key: str) -> VideoFeatures:
         if (video := self._cache.get(key)) is None:

@@ -110,7 +110,8 @@ def predict(
     for batch in batches:
         with torch.inference_mode():
             inputs = batch.inputs.to(torch.device(device))
-            answer = model.answer(model(inputs), inputs.step_mask.sum(dim=1))
+            spans = batch.target.span.to(torch.device(device)) if true_spans and batch.target is not None else None
+            answer = model.answer(model(inputs), inputs.step_mask.sum(dim=1), spans)
         yield batch, decode_tubes(answer, batch, true_spans=true_spans)
 
 

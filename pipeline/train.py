@@ -32,6 +32,7 @@ from pipeline.config import Config, TrainConfig, config_values
 from pipeline.dataset import Batch, GroundingDataset, collate
 from pipeline.device import resolve_device
 from pipeline.errors import CheckpointError
+from pipeline.grouped import GroupedSampler
 from pipeline.index import read_index, samples_digest
 from pipeline.queries import encoding_name, ensure_queries
 
@@ -114,8 +115,7 @@ def train(
     loader = DataLoader(
         dataset,
         batch_size=config.train.batch_size,
-        shuffle=True,
-        generator=order,
+        sampler=GroupedSampler(samples, config.train.sentences_per_video, order),
         collate_fn=collate,
         num_workers=config.train.loader_workers,
         persistent_workers=config.train.loader_workers > 0,

@@ -1,4 +1,5 @@
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,9 @@ from model.gaussian import cell_centres, cells_inside, decode_boxes, heatmap_tar
 from model.gkcmn import Gkcmn
 from model.io import ModelInput, ModelOutput, ModelTarget
 from model.losses import focal_terms, gkcmn_losses, spatial_losses, temporal_losses
+from model.path import path_boxes
 
+BEYOND: dict[str, Any] = {"interaction": "words", "temporal_pooling": "attention", "box_choice": "path"}
 SMALL = ModelConfig(feature_channels=8, word_dim=6, visual_width=8, sentence_width=16, fused_width=16, dropout=0.0)
 
 
@@ -21,6 +24,7 @@ def make_inputs(lengths: list[int], words: list[int], *, config: ModelConfig = S
     steps, longest = max(lengths), max(words)
     return ModelInput(
         features=torch.rand(len(lengths), steps, config.feature_channels, 7, 7, generator=generator),
+        video=torch.arange(len(lengths)),
         step_mask=torch.arange(steps)[None] < torch.tensor(lengths)[:, None],
         words=torch.randn(len(lengths), longest, config.word_dim, generator=generator),
         word_mask=torch.arange(longest)[None] < torch.tensor(words)[:, None],
@@ -129,12 +133,20 @@ def test_the_best_candidate_is_moved_and_clamped() -> None:
     "ablation", ["none", "no_serial", "no_parallel", "no_mixed", "no_temporal_attention", "single_point"]
 )
 def test_padding_never_changes_a_sample(ablation: Ablation, architecture: Architecture) -> None:
-    config = dataclasses.replace(SMALL, ablation=ablation, architecture=architecture)
+    _check_padding(dataclasses.replace(SMALL, ablation=ablation, architecture=architecture))
+
+
+def test_padding_never_changes_a_sample_beyond_the_paper() -> None:
+    _check_padding(dataclasses.replace(SMALL, **BEYOND))
+
+
+def _check_padding(config: ModelConfig) -> None:
     torch.manual_seed(0)
     model = build_model(config).eval()
     inputs = make_inputs([12, 5], [7, 3])
     alone = ModelInput(
         features=inputs.features[1:, :5],
+        video=torch.tensor([0]),
         step_mask=inputs.step_mask[1:, :5],
         words=inputs.words[1:, :3],
         word_mask=inputs.word_mask[1:, :3],
@@ -294,3 +306,34 @@ def test_config_refuses_what_cannot_be() -> None:
     ):
         with pytest.raises(ValueError, match=next(iter(change))):
             dataclasses.replace(SMALL, **change)
+
+
+@pytest.mark.parametrize("beyond", [{}, BEYOND, {"architecture": "baseline"}])
+def test_sentences_that_share_a_video_get_what_they_get_alone(beyond: dict[str, Any]) -> None:
+    config = dataclasses.replace(SMALL, **beyond)
+    torch.manual_seed(0)
+    model = build_model(config).eval()
+    apart = make_inputs([9, 9, 9], [7, 3, 4])
+    apart = dataclasses.replace(apart, features=apart.features[[0, 1, 0]])
+    shared = dataclasses.replace(apart, features=apart.features[:2], video=torch.tensor([0, 1, 0]))
+    with torch.no_grad():
+        expected, found = model(apart), model(shared)
+    for field in dataclasses.fields(expected):
+        assert torch.allclose(getattr(found, field.name), getattr(expected, field.name), atol=1e-5), field.name
+    # The words reach all that is said of the video.
+    first, third = (getattr(found, dataclasses.fields(found)[0].name)[index] for index in (0, 2))
+    assert not torch.allclose(first, third, atol=1e-4)
+
+
+def test_a_path_passes_over_a_step_that_sees_another_thing() -> None:
+    size, steps = 16, 5
+    logits = torch.full((1, steps, size, size), -8.0)
+    logits[0, :, 4, 4] = 2.0
+    logits[0, 2, 12, 12] = 2.5  # one step prefers what stands elsewhere
+    distances = torch.full((1, steps, 4, size, size), 1.5)
+    there = decode_boxes(distances)[0, 0, 4, 4]
+    peaks, _ = peak_boxes(logits, distances)
+    assert not torch.allclose(peaks[0, 2], there)
+    assert torch.allclose(path_boxes(logits, distances, torch.tensor([[0.0, 5.0]]))[0], there.expand(steps, 4))
+    # Outside the span nothing is said, so that step 2 alone keeps its own peak.
+    assert torch.allclose(path_boxes(logits, distances, torch.tensor([[2.0, 3.0]]))[0, 2], peaks[0, 2])

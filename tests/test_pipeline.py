@@ -1,11 +1,14 @@
 """The index, targets and decoding, on samples made here."""
 
 import json
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +17,7 @@ from extract.records import EncodedQuery, VideoFeatures, VideoRecord
 from pipeline.dataset import collate, make_example, make_target
 from pipeline.decode import boxes_over, decode_tube, span_frames
 from pipeline.errors import AnnotationError
+from pipeline.grouped import GroupedSampler
 from pipeline.index import read_index
 from pipeline.metrics import score_samples
 from pipeline.predictions import tube_prediction
@@ -147,12 +151,28 @@ def test_a_batch_pads_and_keeps_order() -> None:
             frame_times=np.arange(frames + 1) / 10,
         )
         query = EncodedQuery(words=("w",) * words, vectors=np.ones((words, 3), np.float32), unknown=(), dropped=0)
-        return make_example(video, query, max_steps=200, sample=sample((8, 20)))
+        laid = make_example(video, query, max_steps=200)
+        return replace(laid, target=make_target(sample((8, 20)), laid.axis, laid.record))
 
-    batch = collate([example(20, 2), example(40, 5)])
+    short, long = example(20, 2), example(40, 5)
+    batch = collate([short, long, replace(short, words=long.words)])
     assert batch.inputs.features.shape == (2, 9, 2, 7, 7)
-    assert batch.inputs.step_mask.sum(dim=1).tolist() == [4, 9]
-    assert batch.inputs.word_mask.sum(dim=1).tolist() == [2, 5]
+    assert batch.inputs.video.tolist() == [0, 1, 0]
+    assert batch.inputs.step_mask.sum(dim=1).tolist() == [4, 9, 4]
+    assert batch.inputs.word_mask.sum(dim=1).tolist() == [2, 5, 5]
     assert batch.target is not None
-    assert batch.target.box_mask.shape == (2, 9)
+    assert batch.target.box_mask.shape == (3, 9)
     assert (batch.inputs.features[0, 4:] == 0).all()
+
+
+def test_training_takes_sentences_of_a_video_side_by_side() -> None:
+    videos = [name for name, count in {"a": 5, "b": 1, "c": 9}.items() for _ in range(count)]
+    samples = [replace(sample((8, 20)), video=video) for video in videos]
+    sampler = GroupedSampler(samples, 4, torch.Generator().manual_seed(3))
+    first, second = list(sampler), list(sampler)
+    for order in (first, second):
+        assert sorted(order) == list(range(len(samples)))
+        runs = [len(list(run)) for _, run in groupby(order, key=lambda index: videos[index])]
+        assert len(runs) <= 6  # groups of 4 and 1, 1, and 4, 4 and 1; two of a video may meet
+    assert first != second
+    assert len(list(GroupedSampler(samples, 1, torch.Generator()))) == len(sampler) == 15
