@@ -62,6 +62,8 @@ class ModelConfig:
     widths: Literal["fine", "coarse"] = "fine"
     confidence_threshold: float = 0.3
     """c (paper: 0.3)."""
+    offset_gate: Literal["threshold", "near_best"] = "threshold"
+    """Candidates whose offsets are taught (Eq. 9): of an IoU of at least c, or of at least 0.9 of the best one's."""
     loss_weights: tuple[float, float, float, float] = (1.0, 2.0, 0.2, 0.1)
     """alpha_1 to alpha_4 of Eq. 10 (paper)."""
     ablation: Ablation = "none"

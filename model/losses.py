@@ -16,6 +16,9 @@ from model.gaussian import cells_inside, decode_boxes, heatmap_targets
 from model.grounder import Losses, weighted
 from model.io import ModelInput, ModelOutput, ModelTarget
 
+NEAR_BEST = 0.9
+"""Share of the best candidate's IoU from which `offset_gate` "near_best" teaches offsets."""
+
 
 def gkcmn_losses(output: ModelOutput, inputs: ModelInput, target: ModelTarget, config: ModelConfig) -> Losses:
     """Location (Eq. 6), size (Eq. 7), confidence (Eq. 8) and boundary (Eq. 9) of a batch, and their sum (Eq. 10)."""
@@ -64,8 +67,11 @@ def temporal_losses(
     selectable = valid & (iou >= config.confidence_threshold)
     wanted = torch.where(selectable, iou, 0.0)
     confidence = functional.smooth_l1_loss(output.score_logits.sigmoid(), wanted, reduction="none")
+    gate = selectable
+    if config.offset_gate == "near_best":
+        gate = selectable & (iou >= NEAR_BEST * torch.where(valid, iou, 0.0).amax(dim=(1, 2), keepdim=True))
     boundary = functional.smooth_l1_loss(output.offsets, truth - spans, reduction="none").mean(dim=-1)
-    return _mean_where(confidence, valid), _mean_where(boundary, selectable)
+    return _mean_where(confidence, valid), _mean_where(boundary, gate)
 
 
 def _mean_where(values: Tensor, mask: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,30 +10,40 @@ import numpy as np
 import pytest
 
 from pipeline.report import write_report
+from pipeline.reproduce.benchmark import Size
 from pipeline.reproduce.figures import write_bars
-from pipeline.reproduce.results import read_result, write_page
-from pipeline.reproduce.run import CONFIGS, TEST_SPLITS, row_config
+from pipeline.reproduce.results import read_result, write_open_points, write_page
+from pipeline.reproduce.run import CONFIGS, TEST_SPLITS, open_points, row_config, row_settings
 from pipeline.reproduce.tables import TABLES
 from pipeline.score import score
 from pipeline.types import Prediction, Sample
 
+OTHERS = {"bm", "gkcmn", "gkcmn_plus"}
 BOX = np.array([0, 0, 10, 10], np.float32)
 
 
 @pytest.mark.parametrize("size", ["small", "full"])
-def test_every_row_has_its_configuration(size: str) -> None:
+def test_every_row_has_its_configuration(size: Size) -> None:
     rows = {row.config for table in TABLES.values() for row in table.rows}
-    assert {path.stem for path in CONFIGS.glob("*.toml")} == rows | {"small", "full"}
-    configs = {row: row_config(row, size="small" if size == "small" else "full", seed=3, device="cpu") for row in rows}
+    assert {path.stem for path in CONFIGS.glob("*.toml")} == rows | {"small", "full", "open_points"}
+    configs = {row: row_config(row_settings(row), size=size, seed=3, device="cpu") for row in rows}
     assert {config.train.seed for config in configs.values()} == {3}
     assert configs["bm"].model.architecture == "baseline"
-    ablations = {config.model.ablation for row, config in configs.items() if row not in ("bm", "gkcmn")}
-    assert ablations == rows - {"bm", "gkcmn"}
+    ablations = {config.model.ablation for row, config in configs.items() if row not in OTHERS}
+    assert ablations == rows - OTHERS
     # Rows differ in their model alone.
     assert len({replace(config, model=configs["bm"].model) for config in configs.values()}) == 1
 
 
-def scores(folder: Path, *, right_spans: int, right_boxes: int) -> None:
+def test_open_points_differ_from_the_defaults() -> None:
+    base = row_config({}, size="small", seed=0, device="cpu", share=0.5)
+    variants = [row_config(own, size="small", seed=0, device="cpu", share=0.5) for own in open_points().values()]
+    assert len({base, *variants}) == 1 + len(variants)
+    whole = row_config({}, size="small", seed=0, device="cpu")
+    assert {config.train.epochs for config in variants} == {round(0.5 * whole.train.epochs)}
+
+
+def scores(folder: Path, *, right_spans: int, right_boxes: int, splits: Sequence[str] = TEST_SPLITS) -> None:
     """Ten samples of five videos on each split."""
     samples, own, given = [], {}, {}
     for number in range(10):
@@ -45,7 +56,7 @@ def scores(folder: Path, *, right_spans: int, right_boxes: int) -> None:
         samples.append(sample)
         own[sample.id] = Prediction(id=sample.id, span=span, frames=np.array([span[0]]), boxes=box[None])
         given[sample.id] = replace(own[sample.id], span=(10, 20))
-    for split in TEST_SPLITS:
+    for split in splits:
         for name, found in ((split, own), (f"{split}-gt", given)):
             report = score(samples, found, temporal_gt=name.endswith("-gt"))
             write_report(folder / name / "scores.json", report, predictions="p", index="i")
@@ -53,7 +64,7 @@ def scores(folder: Path, *, right_spans: int, right_boxes: int) -> None:
 
 def test_the_page_has_means_spreads_intervals_and_what_went_wrong(tmp_path: Path) -> None:
     results = {}
-    for row, boxes in (("bm", (4, 4)), ("gkcmn", (7, 9))):
+    for row, boxes in (("bm", (4, 4)), ("gkcmn", (7, 9)), ("gkcmn_plus", (8, 8))):
         for seed, right in enumerate(boxes):
             scores(tmp_path / row / str(seed), right_spans=8, right_boxes=right)
         results[row] = [read_result(tmp_path / row / str(seed), TEST_SPLITS) for seed in range(2)]
@@ -72,3 +83,14 @@ def test_the_page_has_means_spreads_intervals_and_what_went_wrong(tmp_path: Path
     assert "| BM | 40.00 | 40.00 | 40.00 |" in unseen
     write_bars(tmp_path / "b.png", {"BM": results["bm"], "GKCMN": results["gkcmn"]})
     assert (tmp_path / "b.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_open_points_are_compared_with_the_default(tmp_path: Path) -> None:
+    results = {}
+    for title, boxes in (("default", 5), ("sigma 1.5", 8)):
+        scores(tmp_path / title, right_spans=8, right_boxes=boxes, splits=("val",))
+        results[title] = [read_result(tmp_path / title, ("val",))]
+    write_open_points(tmp_path / "o.md", results, size="small", seeds=1)
+    page = (tmp_path / "o.md").read_text()
+    assert "| sigma 1.5 | 80.00 | 80.00 |" in page
+    assert "| +30.00 [" in page

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from pipeline.config import Config, load_config
+from pipeline.config import Config, Settings, load_config
 from pipeline.evaluate import evaluate
 from pipeline.reproduce.benchmark import Benchmark, OnProgress, Size, ensure_benchmark
 from pipeline.reproduce.figures import write_bars, write_curves
-from pipeline.reproduce.results import Result, read_result, write_page
+from pipeline.reproduce.results import Result, read_result, write_open_points, write_page
 from pipeline.reproduce.tables import TABLES, TableName
 from pipeline.train import train
 
 CONFIGS = Path(__file__).parent / "configs"
 TEST_SPLITS = ("test", "test-unseen-words", "test-unseen-combinations")
+OPEN_POINTS_SHARE = 0.4
+"""Of the epochs: enough to tell variants apart."""
 
 
-def reproduce(
+def reproduce_tables(
     names: Sequence[TableName],
     out: Path,
     *,
@@ -51,16 +54,14 @@ def reproduce(
     Raises:
         GkcmnError: something is missing or does not fit; the message says what.
     """
-    base = load_config({"device": device}, file=CONFIGS / f"{size}.toml", environ={})
-    benchmark = ensure_benchmark(size, cache, base, device=device, workers=workers, on_progress=on_progress)
+    bench = _bench(out, size, cache, device, workers, on_progress)
     tables = [TABLES[name] for name in names]
     rows = {row.config: row for table in tables for row in table.rows}
     results: dict[str, list[Result]] = {}
     for seed in range(seeds):
-        for row in rows.values():
-            run = out / "runs" / row.config / str(seed)
-            _train(row.config, run, benchmark, size, seed, device, on_progress)
-            results.setdefault(row.config, []).append(_score(run, benchmark, device, on_progress))
+        for name in rows:
+            config = row_config(row_settings(name), size=size, seed=seed, device=device)
+            results.setdefault(name, []).append(bench.run(name, config, TEST_SPLITS))
     write_curves(out / "curves.png", {row.title: out / "runs" / name / "0" for name, row in rows.items()})
     write_bars(out / "bars.png", {row.title: results[name] for name, row in rows.items()})
     page = out / "results.md"
@@ -68,37 +69,89 @@ def reproduce(
     return page
 
 
-def row_config(row: str, *, size: Size, seed: int, device: str) -> Config:
-    """The settings of one run: the size's, then the row's."""
-    own = tomllib.loads((CONFIGS / f"{row}.toml").read_text(encoding="utf-8")).get("model", {})
-    flags = {"device": device, "train.seed": seed, **{f"model.{key}": value for key, value in own.items()}}
+def reproduce_open_points(
+    out: Path,
+    *,
+    size: Size,
+    seeds: int,
+    cache: Path,
+    device: str,
+    workers: int,
+    on_progress: OnProgress = lambda *_: None,
+) -> Path:
+    """Train GKCMN with each reading of what the paper leaves open, score it on the split val, and write a table.
+
+    Arguments, errors and result are those of `reproduce_tables`; the page is open_points.md.
+    """
+    bench = _bench(out, size, cache, device, workers, on_progress)
+    results: dict[str, list[Result]] = {}
+    for seed in range(seeds):
+        for title, settings in {"default": {}, **open_points()}.items():
+            config = row_config(settings, size=size, seed=seed, device=device, share=OPEN_POINTS_SHARE)
+            name = "open-" + "-".join("".join(c if c.isalnum() or c == "." else " " for c in title).split())
+            results.setdefault(title, []).append(bench.run(name, config, ("val",)))
+    page = out / "open_points.md"
+    write_open_points(page, results, size=size, seeds=seeds)
+    return page
+
+
+def row_settings(row: str) -> Settings:
+    """What a row's file says."""
+    return tomllib.loads((CONFIGS / f"{row}.toml").read_text(encoding="utf-8"))
+
+
+def open_points() -> dict[str, Settings]:
+    """Each variant's settings, by its title."""
+    return row_settings("open_points")
+
+
+def row_config(settings: Settings, *, size: Size, seed: int, device: str, share: float = 1.0) -> Config:
+    """The settings of one run: the size's, then its own; trained for a share of the size's epochs."""
+    own = {f"{section}.{key}": value for section, part in settings.items() for key, value in part.items()}
+    base = load_config(own, file=CONFIGS / f"{size}.toml", environ={})
+    epochs = max(1, round(share * base.train.epochs))
+    flags = {**own, "device": device, "train.seed": seed, "train.epochs": epochs}
     return load_config(flags, file=CONFIGS / f"{size}.toml", environ={})
 
 
-def _train(
-    row: str, run: Path, benchmark: Benchmark, size: Size, seed: int, device: str, on_progress: OnProgress
-) -> None:
-    config = row_config(row, size=size, seed=seed, device=device)
-    name = f"train {row}, seed {seed}"
-
-    def on_batch(epoch: int, done: int, total: int, _: float) -> None:
-        on_progress(name, (epoch - 1) * total + done, config.train.epochs * total)
-
-    for _ in train(benchmark.index, benchmark.store, run, config, on_batch=on_batch):
-        pass
+def _bench(out: Path, size: Size, cache: Path, device: str, workers: int, on_progress: OnProgress) -> _Bench:
+    base = row_config({}, size=size, seed=0, device=device)
+    benchmark = ensure_benchmark(size, cache, base, device=device, workers=workers, on_progress=on_progress)
+    return _Bench(out=out, benchmark=benchmark, on_progress=on_progress)
 
 
-def _score(run: Path, benchmark: Benchmark, device: str, on_progress: OnProgress) -> Result:
-    for split, temporal_gt in product(TEST_SPLITS, (False, True)):
-        name = f"{split}-gt" if temporal_gt else split
-        out = run / "scores" / name
+@dataclass(frozen=True, kw_only=True)
+class _Bench:
+    """What all runs have in common."""
 
-        def on_batch(done: int, total: int, name: str = name) -> None:
-            on_progress(f"score {run.parent.name}, {name}", done, total)
+    out: Path
+    benchmark: Benchmark
+    on_progress: OnProgress
 
-        if not (out / "scores.png").is_file():  # the last that evaluation writes
-            evaluate(
-                run, benchmark.index, benchmark.store, device=device, out=out, split=split,
-                temporal_gt=temporal_gt, on_batch=on_batch,
-            )  # fmt: skip
-    return read_result(run / "scores", TEST_SPLITS)
+    def run(self, name: str, config: Config, splits: Sequence[str]) -> Result:
+        """Train one model and score it on some splits, or go on where that was left."""
+        folder = self.out / "runs" / name / str(config.train.seed)
+        self._train(f"train {name}, seed {config.train.seed}", folder, config)
+        for split, temporal_gt in product(splits, (False, True)):
+            self._score(name, folder, split, config.device, temporal_gt=temporal_gt)
+        return read_result(folder / "scores", splits)
+
+    def _train(self, name: str, folder: Path, config: Config) -> None:
+        def on_batch(epoch: int, done: int, total: int, _: float) -> None:
+            self.on_progress(name, (epoch - 1) * total + done, config.train.epochs * total)
+
+        for _ in train(self.benchmark.index, self.benchmark.store, folder, config, on_batch=on_batch):
+            pass
+
+    def _score(self, name: str, folder: Path, split: str, device: str, *, temporal_gt: bool) -> None:
+        out = folder / "scores" / (f"{split}-gt" if temporal_gt else split)
+        if (out / "scores.png").is_file():  # the last that evaluation writes
+            return
+
+        def on_batch(done: int, total: int) -> None:
+            self.on_progress(f"score {name}, {out.name}", done, total)
+
+        evaluate(
+            folder, self.benchmark.index, self.benchmark.store, device=device, out=out, split=split,
+            temporal_gt=temporal_gt, on_batch=on_batch,
+        )  # fmt: skip
