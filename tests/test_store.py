@@ -1,7 +1,9 @@
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
+import xarray
 
 from extract.audit import audit
 from extract.clips import plan_clips
@@ -224,3 +226,15 @@ def test_queries_are_added_to_those_there(tmp_path: Path) -> None:
     assert found["a zq"].unknown == ("zq",)
     assert np.array_equal(found["the man"].vectors, [[3, ord("t")], [3, ord("m")]])
     assert store.queries("other") == {}
+
+
+def test_xarray_opens_a_video_by_its_dimensions(tmp_path: Path) -> None:
+    store = FeatureStore.open_for(tmp_path / "s", SETTINGS)
+    write(store, "deep/a b.mp4", maps(3))
+    group = f"videos/{quote('deep/a b.mp4', safe=' ')}"
+    record = xarray.open_zarr(tmp_path / "s", group=group, consolidated=False, chunks=None)
+    group = f"{group}/{record.attrs['generation']}"
+    arrays = xarray.open_zarr(tmp_path / "s", group=group, consolidated=False, chunks=None)
+    assert arrays["i3d"].dims == ("clip", "channel", "y", "x")
+    assert arrays.sizes["clip"] == 3
+    assert np.array_equal(arrays["i3d"].mean(("y", "x")), store.read("deep/a b.mp4").i3d.mean(axis=(2, 3)))
