@@ -237,4 +237,4 @@ def test_xarray_opens_a_video_by_its_dimensions(tmp_path: Path) -> None:
     arrays = xarray.open_zarr(tmp_path / "s", group=group, consolidated=False, chunks=None)
     assert arrays["i3d"].dims == ("clip", "channel", "y", "x")
     assert arrays.sizes["clip"] == 3
-    assert np.array_equal(arrays["i3d"].mean(("y", "x")), store.read("deep/a b.mp4").i3d.mean(axis=(2, 3)))
+    assert np.array_equal(arrays["i3d"], store.read("deep/a b.mp4").i3d)
