@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from extract.ahead import ahead
 from extract.clips import batched, clip_count, iter_clips, plan_clips
 from extract.config import ExtractConfig
 from extract.errors import GkcmnError, MediaError, MissingInputError, StoreError
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 OnClips = Callable[[str, int, int], None]
 """Called with a video's key, its clips done so far and its clips in all."""
+BATCHES_AHEAD = 2
+"""Of clips, decoded while the backbone is at work."""
 _TOPIC = "gkcmn-clips"
 
 
@@ -142,10 +145,11 @@ def extract_video(
         on_clips(video.key, 0, announced)
         with store.write(video.key, channels=backbone.channels, clips=announced) as writer:
             done = 0
-            for batch in batched(clips, config.batch_clips):
-                writer.append(backbone(batch))
-                done += len(batch)
-                on_clips(video.key, done, max(done, announced))
+            with closing(ahead(batched(clips, config.batch_clips), BATCHES_AHEAD)) as batches:
+                for batch in batches:
+                    writer.append(backbone(batch))
+                    done += len(batch)
+                    on_clips(video.key, done, max(done, announced))
             if stream.fault is not None and config.strict:
                 raise MediaError(f"{video.path}: {stream.fault}; copy or download it again, or leave out --strict")
             info = stream.true_info

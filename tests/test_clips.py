@@ -1,8 +1,12 @@
+from collections.abc import Iterator
+from contextlib import closing
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from extract.ahead import ahead
 from extract.clips import batched, clip_count, iter_clips, plan_clips
 
 
@@ -36,3 +40,30 @@ def test_batches_keep_order_and_the_rest() -> None:
     clips = [np.full((8, 1, 1, 3), number, np.uint8) for number in range(5)]
     assert [len(batch) for batch in batched(clips, 2)] == [2, 2, 1]
     assert np.concatenate(list(batched(clips, 2)))[:, 0, 0, 0, 0].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_items_are_made_ahead_in_order_and_no_more_than_that() -> None:
+    made: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(10):
+            made.append(number)
+            yield number
+
+    with closing(ahead(items(), 2)) as found:
+        assert next(found) == 0
+        assert next(found) == 1
+    assert len(made) <= 4
+    assert list(ahead(iter(range(5)), 3)) == [0, 1, 2, 3, 4]
+    assert list(ahead(iter([]), 3)) == []
+
+
+def test_an_error_comes_in_its_place() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise ValueError("the second")
+
+    found = ahead(items(), 3)
+    assert next(found) == 1
+    with pytest.raises(ValueError, match="the second"):
+        next(found)
