@@ -151,11 +151,12 @@ def features(
     flags = {"paths.store": store, "extract.backbone": backbone, "extract.weights": weights, "device": device,
              "extract.strict": strict, "extract.decode_timeout_s": decode_timeout}  # fmt: skip
     config = _config(config_file, assignments, flags)
+    from extract.files import shown
     from extract.inputs import find_videos
     from pipeline.features import failed_videos, prepare
 
     videos = failed_videos(config.paths.store) if retry_failed else find_videos(paths, root=root)
-    place, todo, resolved = prepare(videos, config, redo=redo)
+    place, todo, resolved = prepare(videos, config, redo=redo, elsewhere=scheduler is not None)
     skipped = len(videos) - len(todo)
     failed: list[str] = []
     clips = 0
@@ -177,7 +178,7 @@ def features(
                 click.echo(f"Failed: {outcome.failure.message}", err=True)
     click.echo(
         f"{len(todo) - len(failed)} videos done ({clips} clips), {skipped} there already, "
-        f"{len(failed)} failed -> {place}"
+        f"{len(failed)} failed -> {shown(place)}"
     )
     if failed:
         sys.exit(1)
@@ -262,12 +263,13 @@ def text(index: Path | None, store: str | None, config_file: Path | None, assign
     Training does this by itself; do it beforehand for a machine without spaCy.
     """
     config = _config(config_file, assignments, {"paths.index": index, "paths.store": store})
+    from extract.files import shown
     from pipeline.index import read_index
     from pipeline.queries import ensure_queries
 
     samples = read_index(config.paths.index)
     report = ensure_queries((sample.query for sample in samples), config.paths.store, config.extract)
-    click.echo(f"{len(report.queries)} queries, {report.added} new -> {config.paths.store}")
+    click.echo(f"{len(report.queries)} queries, {report.added} new -> {shown(config.paths.store)}")
 
 
 @main.command(epilog=_example("gkcmn-pipe train data/index.parquet --store data/features.zarr --out runs/first"))

@@ -59,7 +59,7 @@ def _unsound(video: VideoFeatures, store: FeatureStore) -> str | None:
         return f"its {len(video.clip_frames)} clip ranges are not those of {record.frame_count} frames"
     if video.i3d.shape != (len(expected), channels, 7, 7) or video.i3d.dtype != np.float16:
         return f"its features are {video.i3d.dtype} {video.i3d.shape}, for {len(expected)} clips"
-    if len(video.frame_times) != record.frame_count + 1 or (np.diff(video.frame_times[:-1]) <= 0).any():
+    if len(video.frame_times) != record.frame_count + 1 or not (np.diff(video.frame_times[:-1]) > 0).all():
         return "the times of its frames do not rise, or are not as many as its frames"
     if not np.isfinite(video.i3d).all():
         return "its features hold NaN or infinity"

@@ -49,7 +49,7 @@ class ExtractConfig:
             raise ValueError(
                 f"clip_stride {self.clip_stride} exceeds clip_length {self.clip_length}: frames would be lost"
             )
-        if self.picture_size % 32:
-            raise ValueError(f"picture_size must be a multiple of 32, got {self.picture_size}")
+        if self.picture_size != 224:
+            raise ValueError(f"picture_size must be 224, which gives maps of 7 x 7, got {self.picture_size}")
         if self.decode_timeout_s <= 0:
             raise ValueError(f"decode_timeout_s must be positive, got {self.decode_timeout_s}")

@@ -12,7 +12,10 @@ that change their size. Those are told beforehand, and PyAV decodes them.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -31,6 +34,10 @@ BATCH_BYTES = 4 << 20
 """About how much is sent at once: few enough to hold, many enough that messages cost nothing."""
 MOST_FRAMES = 512
 """In a batch, however small they are: the reader waits for no more."""
+THREADS = int(os.environ.get("OMP_NUM_THREADS", "").partition(",")[0] or 0)
+"""That decode: as many as torch has, where that is bounded; 0 leaves it to the decoder."""
+PR_SET_PDEATHSIG = 1
+"""Of Linux's prctl."""
 SHORT_S = 1.0
 SHORT_SHARE = 0.02
 """A video is short if it ends by more than both before the time that its container announces."""
@@ -88,7 +95,7 @@ def open_decord(path: str, head: Head) -> Source | None:
 
     decord.logging.set_level(decord.logging.QUIET)
     try:
-        reader = decord.VideoReader(path, num_threads=0)
+        reader = decord.VideoReader(path, num_threads=THREADS)
         count = len(reader)
         stamps = np.asarray(reader.get_frame_timestamp(np.arange(count))) if count else np.empty((0, 2))
         first = reader.next().asnumpy() if count else None
@@ -179,6 +186,7 @@ def open_av(path: str) -> Source:
         container = av.open(path)
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
+        stream.codec_context.thread_count = THREADS
         decoded = container.decode(stream)
         first = next(decoded)
     except (av.FFmpegError, OSError, IndexError, StopIteration, AttributeError) as error:
@@ -270,7 +278,14 @@ def serve(pipe: Connection, path: str, size: int) -> None:
     pipe.send({"end_s": end_s, "fault": fault})
 
 
+def end_with_parent() -> None:
+    """Have the kernel kill this process when its parent dies: one that hangs would stay for ever."""
+    with contextlib.suppress(OSError, AttributeError):  # Linux has it
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 if __name__ == "__main__":
+    end_with_parent()
     try:
         serve(Connection(int(sys.argv[1])), sys.argv[2], int(sys.argv[3]))
     except BrokenPipeError:

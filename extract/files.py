@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from extract.errors import GkcmnError, OutputError
 
@@ -71,3 +72,16 @@ def file_sha256(path: Path) -> str:
     """SHA-256 of a file's whole content, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def shown(place: str) -> str:
+    """A path or URL as it may be printed: without user, password or query, which may be credentials."""
+    if "://" not in place:
+        return place
+    parts = urlsplit(place)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+def absolute(place: str) -> str:
+    """A path as it is known everywhere on this machine; a URL as it is."""
+    return place if "://" in place else str(Path(place).absolute())

@@ -103,6 +103,8 @@ def load_backbone(name: str, *, weights: Path | None, device: str) -> Backbone:
 
 
 def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

@@ -26,8 +26,8 @@ def find_videos(paths: Iterable[str], *, root: Path | None = None) -> list[Video
     bare name of a file that was named itself.
 
     Raises:
-        MissingInputError: a path is not there, a folder holds no video, a video lies outside the root, or
-            two videos would get one key.
+        MissingInputError: a path is not there (a video that a list names may be absent: it fails later, alone), a
+            folder holds no video, a video lies outside the root, a name is not UTF-8, or two would get one key.
     """
     found: dict[str, Path] = {}
     for path, base in (pair for text in paths for pair in _expand(text)):
@@ -35,6 +35,10 @@ def find_videos(paths: Iterable[str], *, root: Path | None = None) -> list[Video
             key = path.relative_to(root or base).as_posix()
         except ValueError:
             raise MissingInputError(f"{path}: lies outside --root {root}; name a folder above it") from None
+        try:
+            key.encode()
+        except UnicodeEncodeError:
+            raise MissingInputError(f"{str(path)!a}: its name is not UTF-8; rename it") from None
         other = found.setdefault(key, path)
         if other.resolve() != path.resolve():
             raise MissingInputError(
@@ -62,7 +66,11 @@ def _expand(text: str) -> Iterator[tuple[Path, Path]]:
             if line.lower().endswith(".txt"):
                 raise MissingInputError(f"{path}: names another list, {line!r}; name videos and folders")
             # Paths in a list are relative to the list, so that it can be moved with the videos.
-            yield from _expand(str(path.parent / line))
+            video = path.parent / line
+            if video.suffix.lower() in VIDEO_SUFFIXES and not video.exists():
+                yield video, video.parent  # one of thousands: it fails by itself, and the others go on
+            else:
+                yield from _expand(str(video))
     elif path.is_file():
         yield path, path.parent
     elif glob.has_magic(text) and (matches := sorted(glob.glob(text, recursive=True))):

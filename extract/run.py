@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,7 @@ from extract.ahead import ahead
 from extract.clips import batched, clip_count, iter_clips, plan_clips
 from extract.config import ExtractConfig
 from extract.errors import GkcmnError, MediaError, MissingInputError, StoreError
+from extract.files import absolute
 from extract.i3d import Backbone, load_backbone
 from extract.inputs import VideoInput
 from extract.records import Failure, Stage, VideoRecord
@@ -28,6 +31,9 @@ OnClips = Callable[[str, int, int], None]
 BATCHES_AHEAD = 2
 """Of clips, decoded while the backbone is at work."""
 _TOPIC = "gkcmn-clips"
+_LOADING = threading.Lock()
+"""Held while a backbone is loaded, of which a worker with several threads needs one."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,33 +78,39 @@ def extract_videos(
         videos: what to extract; see `pending` for leaving out what is done.
         place: path or URL of a store that `open_for` has made.
         config: how.
-        device: torch device of every worker.
+        device: torch device of every worker; "auto" is each worker's to resolve.
         workers: processes on this machine; 1 is this process itself.
         scheduler: address of a dask scheduler whose workers take the place of `workers`.
         on_clips: progress within videos.
     """
     if workers == 1 and scheduler is None:
         for video in videos:
-            yield _outcome(video, place, config, device, on_clips)
+            yield _noted(_outcome(video, place, config, device, on_clips), place)
         return
     with _client(workers, scheduler) as client:
         from distributed import KilledWorker, as_completed
 
         client.subscribe_topic(_TOPIC, lambda event: on_clips(*event[1]))
+        # A worker has a working folder of its own.
+        place = absolute(place)
+        weights = config.weights.absolute() if config.weights is not None else None
+        config = replace(config, weights=weights)
         # Largest first, so that no worker is left with a long video when the others are done.
-        ordered = sorted(videos, key=lambda video: -video.path.stat().st_size)
-        threads = max(1, (os.cpu_count() or 1) // workers) if scheduler is None else None
+        ordered = sorted((replace(video, path=video.path.absolute()) for video in videos), key=_size, reverse=True)
+        threads = max(1, len(os.sched_getaffinity(0)) // workers) if scheduler is None else None
         tasks = {
             client.submit(_on_worker, video, place, config, device, threads, pure=False): video for video in ordered
         }
         for task in as_completed(tasks):
+            if task.cancelled():
+                raise GkcmnError(f"{scheduler or 'dask'}: the scheduler went away; run the same command again")
             error = task.exception()
-            if isinstance(error, KilledWorker):
-                failure = _killed(tasks[task], error)
-                FeatureStore.open(place, writable=True).note_failure(failure)
-                yield VideoOutcome(key=failure.key, clips=0, failure=failure)
-            else:
-                yield task.result()
+            if error is None:
+                yield _noted(task.result(), place)
+            elif isinstance(error, KilledWorker):
+                yield _noted(_failed(_killed(tasks[task], error)), place)
+            else:  # what a worker could not even begin
+                yield _noted(_failed(_failure(tasks[task], error, "worker")), place)
 
 
 def pending(videos: Sequence[VideoInput], store: FeatureStore) -> list[VideoInput]:
@@ -110,10 +122,10 @@ def pending(videos: Sequence[VideoInput], store: FeatureStore) -> list[VideoInpu
     todo = []
     for video in videos:
         record = store.record(video.key)
-        if record is None:
-            todo.append(video)
+        if record is None or not video.path.is_file():
+            todo.append(video)  # what cannot be read fails by itself
         elif record.source_digest == source_digest(video.path):
-            continue
+            store.forget_failure(video.key)
         elif record.source == str(video.path.resolve()):
             todo.append(video)  # the file has changed since
         else:
@@ -173,26 +185,46 @@ def shared_backbone(name: str, weights: Path | None, device: str) -> Backbone:
 
 
 def _outcome(video: VideoInput, place: str, config: ExtractConfig, device: str, on_clips: OnClips) -> VideoOutcome:
+    stage: Stage = "backbone"
     try:
-        backbone = shared_backbone(config.backbone, config.weights, device)
-        store = FeatureStore.open_for(place, store_settings(config, backbone))
+        with _LOADING:
+            backbone = shared_backbone(config.backbone, config.weights, device)
+        store = FeatureStore.open_for(place, store_settings(config, backbone), create=False)
+        stage = "decode"
         record, clips = extract_video(video, store, backbone, config, on_clips)
-    except GkcmnError as error:
-        failure = _failure(video, error)
-        # Where the store itself cannot be written, the outcome alone tells of it.
-        with suppress(StoreError):
-            FeatureStore.open(place, writable=True).note_failure(failure)
-        return VideoOutcome(key=video.key, clips=0, failure=failure)
+    except Exception as error:  # noqa: BLE001 - whatever ends one video does not end the others
+        _log.debug("%s failed", video.path, exc_info=True)
+        if isinstance(error, StoreError):
+            stage = "store"
+        elif stage == "decode" and not isinstance(error, MediaError | MissingInputError):
+            stage = "backbone"
+        return _failed(_failure(video, error, stage))
     return VideoOutcome(key=video.key, clips=clips, fault=record.fault)
 
 
-def _failure(video: VideoInput, error: GkcmnError) -> Failure:
+def _failed(failure: Failure) -> VideoOutcome:
+    return VideoOutcome(key=failure.key, clips=0, failure=failure)
+
+
+def _noted(outcome: VideoOutcome, place: str) -> VideoOutcome:
+    """Keep an outcome's failure in the store. Where that cannot be written, the outcome alone tells of it."""
+    if outcome.failure is not None:
+        with suppress(StoreError):
+            FeatureStore.open(place, writable=True).note_failure(outcome.failure)
+    return outcome
+
+
+def _size(video: VideoInput) -> int:
+    """Bytes of a video's file; 0 where it is gone, which it is the worker's to tell."""
+    return video.path.stat().st_size if video.path.is_file() else 0
+
+
+def _failure(video: VideoInput, error: BaseException, stage: Stage) -> Failure:
     """Take an error's message, "<what>: <cause>; <remedy>", apart."""
-    stage: Stage = "store" if isinstance(error, StoreError) else "backbone"
-    if isinstance(error, MediaError | MissingInputError):
-        stage = "decode"
     source = str(video.path.resolve())
     text = " ".join(str(error).split()).removeprefix(f"{video.path}: ")
+    if not isinstance(error, GkcmnError):
+        text = f"{type(error).__name__}: {text}; extract it alone, and report this if it comes again"
     cause, _, remedy = text.rpartition("; ")
     return Failure(key=video.key, source=source, stage=stage, cause=cause or text, remedy=remedy)
 
@@ -235,10 +267,13 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Client]:
         except (OSError, ValueError) as error:
             raise GkcmnError(f"{scheduler}: no dask scheduler answers ({error}); check the address") from error
         with client:
+            if not client.scheduler_info()["workers"]:
+                _log.warning("%s has no workers yet; waiting for some", scheduler)
             yield client
         return
     with (
-        LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster,
+        # Memory does not grow with a video's length: dask need not watch over it.
+        LocalCluster(n_workers=workers, threads_per_worker=1, memory_limit=0, dashboard_address=None) as cluster,
         Client(cluster) as client,
     ):
         yield client

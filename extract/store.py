@@ -27,15 +27,17 @@ from urllib.parse import unquote
 
 import numpy as np
 import zarr
-from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 from zarr.errors import BaseZarrError
 
 from extract.errors import StoreError, StoreMismatchError
+from extract.files import shown
 from extract.records import EncodedQuery, Failure, VideoFeatures, VideoRecord
 from extract.zarr_groups import (
     array,
     child,
     content,
+    generation,
     is_whole,
     level,
     reading,
@@ -57,15 +59,21 @@ class FeatureStore:
     """Features of videos and queries at one place: a folder or any fsspec URL."""
 
     def __init__(self, place: str, root: zarr.Group) -> None:
+        """Take an open root group.
+
+        Args:
+            place: as it is shown in messages.
+            root: of the store.
+        """
         self.place = place
         self._root = root
 
     @classmethod
     def open(cls, place: str | Path, *, writable: bool = False) -> Self:
         """Open a store that is there. Raises StoreError if there is none, or one of another version."""
-        place = str(place)
+        address, place = str(place), shown(str(place))
         try:
-            root = zarr.open_group(place, mode="r+" if writable else "r", zarr_format=3)
+            root = zarr.open_group(address, mode="r+" if writable else "r", zarr_format=3)
             version = root.attrs.get("schema_version")
         except (FileNotFoundError, BaseZarrError) as error:
             raise StoreError(
@@ -73,6 +81,10 @@ class FeatureStore:
             ) from error
         except (ValueError, KeyError, TypeError, OSError, ImportError) as error:
             raise StoreError(f"{place}: not a readable feature store ({error}); name another place") from error
+        except Exception as error:
+            if "://" not in address:
+                raise
+            raise _unreachable(place, error) from error
         if version != SCHEMA_VERSION:
             raise StoreError(
                 f"{place}: its schema version is {version}, this program reads {SCHEMA_VERSION}; "
@@ -86,22 +98,26 @@ class FeatureStore:
         return not _is_empty(str(place))
 
     @classmethod
-    def open_for(cls, place: str | Path, settings: Mapping[str, Any]) -> Self:
-        """Open a store for writing with `settings`, making it where there is none.
+    def open_for(cls, place: str | Path, settings: Mapping[str, Any], *, create: bool = True) -> Self:
+        """Open a store for writing with `settings`, making it where there is none, unless `create` is false.
 
         Raises:
             StoreMismatchError: it was made with other settings.
             StoreError: something else lies there, or it cannot be written.
         """
-        place = str(place)
-        if _is_empty(place):
+        address = str(place)
+        place = shown(address)
+        if create and _is_empty(address):
             with writing(place, "the store"):
-                zarr.create_group(
-                    place,
+                root = zarr.create_group(
+                    address,
                     zarr_format=3,
                     attributes={"schema_version": SCHEMA_VERSION, "settings": dict(settings)},
                 )
-        store = cls.open(place, writable=True)
+                # Made here and not by the first who needs them: workers would do it at the same moment.
+                root.require_group("videos")
+                root.require_group("failures")
+        store = cls.open(address, writable=True)
         differing = [
             f"{name} is {store.settings.get(name)!r} there and {value!r} now"
             for name, value in settings.items()
@@ -139,7 +155,7 @@ class FeatureStore:
             videos = child(self._root, "videos")
             for name, slot in videos.groups() if videos is not None else ():
                 if is_whole(slot):
-                    yield unquote(name)
+                    yield _key(name, slot)
 
     def record(self, key: str) -> VideoRecord | None:
         """What is known of a complete video; None if there is no such video. Raises StoreError."""
@@ -151,17 +167,32 @@ class FeatureStore:
 
     def read(self, key: str) -> VideoFeatures:
         """Read a video's features whole. Raises StoreError if they are not there or damaged."""
-        slot = self._video(key)
-        if slot is None:
-            raise self._no_video(key)
-        with self._reading(key):
-            group = _content(slot)
-            return VideoFeatures(
-                record=_record(slot),
-                i3d=rows(group, "i3d"),
-                clip_frames=rows(group, "clip_frames"),
-                frame_times=rows(group, "frame_times"),
-            )
+        while (slot := self._video(key)) is not None:
+            with self._reading(key):
+                try:
+                    group = _content(slot)
+                    found = VideoFeatures(
+                        record=_record(slot),
+                        i3d=rows(group, "i3d"),
+                        clip_frames=rows(group, "clip_frames"),
+                        frame_times=rows(group, "frame_times"),
+                    )
+                    missing = _is_missing_pieces(group)
+                except Exception:
+                    if self._is_replaced(key, slot):
+                        continue
+                    raise
+                # What is replaced while it is read would be read as zeros, and so would pieces that are gone.
+                if self._is_replaced(key, slot):
+                    continue
+                if missing:
+                    raise KeyError("pieces of its features are gone")
+                return found
+        raise self._no_video(key)
+
+    def _is_replaced(self, key: str, slot: zarr.Group) -> bool:
+        now = self._video(key)
+        return now is not None and generation(now) != generation(slot)
 
     def lazy(self, key: str) -> zarr.Array[Any]:
         """A video's features, read as they are sliced: float16 (clip, channel, y, x). Raises StoreError."""
@@ -233,13 +264,19 @@ class FeatureStore:
         with reading(self.place, "the list of failures", f"remove the folder failures in {self.place}"):
             noted = child(self._root, "failures")
             groups = sorted(noted.groups()) if noted is not None else []
-            return [Failure(**group.attrs) for _, group in groups]  # type: ignore[arg-type]
+            # One without attributes is being removed at this moment.
+            return [Failure(**group.attrs) for _, group in groups if group.attrs]  # type: ignore[arg-type]
 
     def note_failure(self, failure: Failure) -> None:
         """Keep a failure until its video succeeds. Raises StoreError."""
         with writing(self.place, "a failure"):
-            group = self._root.require_group("failures").require_group(level(failure.key))
-            group.attrs.update(asdict(failure))
+            noted = self._root.require_group("failures")
+            noted.create_group(level(failure.key), attributes=asdict(failure), overwrite=True)
+
+    def forget_failure(self, key: str) -> None:
+        """Drop what is noted of a video that is whole now. Raises StoreError."""
+        with writing(self.place, "a failure"):
+            self._forget_failure(key)
 
     def _forget_failure(self, key: str) -> None:
         noted = child(self._root, "failures")
@@ -252,17 +289,15 @@ class FeatureStore:
         """Keys of all videos that were ever begun, whole or not. Raises StoreError."""
         with reading(self.place, "the list of its videos", "extract the features again into a new store"):
             videos = child(self._root, "videos")
-            for name in sorted(videos.group_keys()) if videos is not None else ():
-                yield unquote(name)
+            for name, slot in sorted(videos.groups()) if videos is not None else ():
+                yield _key(name, slot)
 
     def is_missing_pieces(self, key: str) -> bool:
         """Whether pieces of a whole video's features are gone, which would read as zeros. Raises StoreError."""
         slot = self._video(key)
         assert slot is not None
         with self._reading(key):
-            maps = array(_content(slot), "i3d")
-            # The last shard may have fewer chunks than are counted for it, so more is no fault.
-            return maps.nchunks_initialized < maps.nchunks
+            return _is_missing_pieces(_content(slot))
 
     def leftovers(self, key: str) -> list[str]:
         """Parts that killed writers left of a video, beside what is whole. Raises StoreError."""
@@ -343,8 +378,12 @@ class VideoWriter:
         """Add float32 (clip, channel, 7, 7) maps.
 
         Raises:
-            StoreError: a value is not finite or does not fit float16.
+            StoreError: they are of another shape, or a value is not finite or does not fit float16.
         """
+        if features.shape[1:] != self._maps.shape[1:]:
+            raise StoreError(
+                f"maps are {features.shape[1:]}, the store takes {self._maps.shape[1:]}; check the weights"
+            )
         if not np.isfinite(features).all() or np.abs(features).max(initial=0) > FLOAT16_MAX:
             raise StoreError("features hold NaN or values beyond float16; check the weights")
         self._buffer.extend(features.astype(np.float16))
@@ -370,8 +409,12 @@ class VideoWriter:
             )
         if self._maps.shape[0] > self._written:
             self._maps.resize((self._written, *self._maps.shape[1:]))
-        self._group.create_array("clip_frames", data=clip_frames.astype(np.int32), dimension_names=("clip", "range"))
-        self._group.create_array("frame_times", data=frame_times.astype(np.float64), dimension_names=("edge",))
+        for name, values, dimensions in (
+            ("clip_frames", clip_frames.astype(np.int32), ("clip", "range")),
+            ("frame_times", frame_times.astype(np.float64), ("edge",)),
+        ):
+            checked = [ZstdCodec(level=3), Crc32cCodec()]
+            self._group.create_array(name, data=values, compressors=checked, dimension_names=dimensions)
         self.record = record
 
     def _write(self, clips: int) -> None:
@@ -387,6 +430,17 @@ def _record(slot: zarr.Group) -> VideoRecord:
     return VideoRecord(**{field.name: slot.attrs[field.name] for field in fields(VideoRecord)})  # type: ignore[arg-type]
 
 
+def _key(name: str, slot: zarr.Group) -> str:
+    """The key of a slot; of one that was never whole, what its name says."""
+    return str(slot.attrs.get("key") or unquote(name))
+
+
+def _is_missing_pieces(group: zarr.Group) -> bool:
+    maps = array(group, "i3d")
+    # The last shard may have fewer chunks than are counted for it, so more is no fault.
+    return bool(maps.nchunks_initialized < maps.nchunks)
+
+
 def _content(slot: zarr.Group) -> zarr.Group:
     group = content(slot)
     if group is None:
@@ -396,13 +450,23 @@ def _content(slot: zarr.Group) -> zarr.Group:
 
 def _is_empty(place: str) -> bool:
     """Whether nothing lies at that place yet. Raises StoreError if it cannot be reached."""
-    try:
-        if "://" in place:
+    if "://" in place:
+        try:
             import fsspec
 
             filesystem, path = fsspec.core.url_to_fs(place)
             return not filesystem.exists(path) or not filesystem.ls(path)
-        folder = Path(place)
-        return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
-    except (ValueError, ImportError, OSError) as error:
-        raise StoreError(f"{place}: cannot be reached ({error}); check the place, or name another --store") from error
+        except Exception as error:  # each file system has errors of its own
+            raise _unreachable(shown(place), error) from error
+    folder = Path(place)
+    try:
+        # What a killed writer of the first file left is nothing yet.
+        names = [item.name for item in folder.iterdir()] if folder.is_dir() else []
+        return not folder.exists() or (folder.is_dir() and all(name.endswith(".partial") for name in names))
+    except OSError as error:
+        raise _unreachable(place, error) from error
+
+
+def _unreachable(place: str, error: Exception) -> StoreError:
+    cause = (str(error).splitlines() or [type(error).__name__])[0]
+    return StoreError(f"{place}: cannot be reached ({cause}); check the place, or name another --store")

@@ -119,11 +119,12 @@ class _Child:
         self._path = path
         self._timeout_s = timeout_s
         self._pipe, theirs = Pipe()
+        self._reading = threading.Lock()
         self._log = TemporaryFile()  # noqa: SIM115 - closed with the child
         # A session of its own: Ctrl-C and a closing terminal reach the parent alone, and the child ends
         # when its pipe does.
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-m", "extract.decoder", str(theirs.fileno()), str(path), str(size or 0)],
+            [sys.executable, "-P", "-m", "extract.decoder", str(theirs.fileno()), str(path), str(size or 0)],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -143,13 +144,14 @@ class _Child:
 
         deadline = threading.Timer(self._timeout_s, end)
         deadline.daemon = True  # an interrupted program does not wait for it
-        try:
-            deadline.start()
-            message = self._pipe.recv_bytes() if raw else self._pipe.recv()
-        except (EOFError, OSError):
-            message = self._death(late=late.is_set())
-        finally:
-            deadline.cancel()
+        with self._reading:
+            try:
+                deadline.start()
+                message = self._pipe.recv_bytes() if raw else self._pipe.recv()
+            except (EOFError, OSError):
+                message = self._death(late=late.is_set())
+            finally:
+                deadline.cancel()
         if isinstance(message, Exception):
             raise message
         if isinstance(message, str):
@@ -170,5 +172,6 @@ class _Child:
     def close(self) -> None:
         self._process.kill()
         self._process.wait()
-        self._pipe.close()
-        self._log.close()
+        with self._reading:  # a thread that still reads sees the end first, and not another pipe of the same number
+            self._pipe.close()
+            self._log.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -15,6 +17,8 @@ from zarr.errors import BaseZarrError
 from extract.errors import GkcmnError, StoreError
 
 _GENERATION = "generation"
+LONGEST = 200
+"""Bytes of a name on one level: file systems take 255, and zarr adds to it as it writes."""
 # What damaged metadata and chunks were seen to raise; codecs raise RuntimeError.
 _DAMAGE = (BaseZarrError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, OSError)
 
@@ -28,6 +32,11 @@ def child(group: zarr.Group | None, name: str) -> zarr.Group | None:
 def is_whole(slot: zarr.Group) -> bool:
     """Whether a slot holds anything that was written to its end."""
     return _GENERATION in slot.attrs
+
+
+def generation(slot: zarr.Group) -> object:
+    """Names what a slot holds; another name is another content."""
+    return slot.attrs.get(_GENERATION)
 
 
 def content(slot: zarr.Group | None) -> zarr.Group | None:
@@ -56,7 +65,8 @@ def refilling(parent: zarr.Group, name: str, attributes: Mapping[str, Any]) -> I
             del slot[new]
         raise
     if old is not None:
-        del slot[str(old)]
+        with suppress(OSError):  # the new content stands; `verify` finds what is left beside it
+            del slot[str(old)]
 
 
 def remains(slot: zarr.Group) -> list[str]:
@@ -101,6 +111,10 @@ def writing(place: str, what: str) -> Iterator[None]:
 def level(name: str) -> str:
     """A name as that of one group: readable, and the same on every file system."""
     quoted = quote(name, safe=" ()+,=@")
+    if len(quoted) > LONGEST:
+        # Cut between characters, and told apart by a digest of the whole.
+        kept = re.sub(r"%.?$", "", quoted[: LONGEST - 17])
+        quoted = f"{kept}~{hashlib.sha256(name.encode()).hexdigest()[:16]}"
     # Neither a hidden or parent folder, nor the file in which zarr keeps a group's own metadata.
     return quoted.replace(".", "%2E", 1) if quoted.startswith(".") or quoted == "zarr.json" else quoted
 

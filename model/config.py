@@ -50,6 +50,8 @@ class ModelConfig:
     """What meets each cell (Eq. 1): the tiled sentence, or beyond the paper the words that the cell attends to."""
     temporal_pooling: Literal["mean", "attention"] = "mean"
     """How the temporal head pools a picture: its mean, or beyond the paper weights that it learns."""
+    span_choice: Literal["candidates", "steps"] = "candidates"
+    """How the span is found: the best candidate, or beyond the paper from each step's probability to lie inside."""
     upsampling: Literal["bilinear", "transposed"] = "bilinear"
     box_choice: Literal["peak", "path"] = "peak"
     """Where a step's box is read: at its heatmap's peak, or beyond the paper on the best path through the span."""

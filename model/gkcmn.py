@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from model.candidates import best_spans
+from model.candidates import best_spans, likely_spans
 from model.config import ModelConfig
 from model.encoders import CrossModalInteraction, SentenceEncoder, VideoEncoder
 from model.gaussian import peak_boxes
@@ -42,9 +42,14 @@ class Gkcmn(Grounder[ModelOutput]):
         fused = self.interaction(video, inputs.video, states, inputs.word_mask, sentence)
         mixed = self.mixed(fused, inputs.step_mask)
         heatmap_logits, distances = self.spatial(mixed, located)
-        score_logits, offsets = self.temporal(mixed, sentence, inputs.step_mask)
+        score_logits, offsets, inside, gaze = self.temporal(mixed, sentence, inputs.step_mask)
         return ModelOutput(
-            heatmap_logits=heatmap_logits, distances=distances, score_logits=score_logits, offsets=offsets
+            heatmap_logits=heatmap_logits,
+            distances=distances,
+            score_logits=score_logits,
+            offsets=offsets,
+            inside_logits=inside,
+            gaze=gaze,
         )
 
     def losses(self, output: ModelOutput, inputs: ModelInput, target: ModelTarget) -> Losses:
@@ -53,7 +58,10 @@ class Gkcmn(Grounder[ModelOutput]):
 
     def answer(self, output: ModelOutput, lengths: Tensor, spans: Tensor | None = None) -> Answer:
         """The best candidate, moved by its offsets, and the box at each heatmap's peak, or on the best path."""
-        found, scores = best_spans(output.score_logits, output.offsets, lengths, self.config.candidate_widths)
+        if self.config.span_choice == "steps":
+            found, scores = likely_spans(output.inside_logits, lengths)
+        else:
+            found, scores = best_spans(output.score_logits, output.offsets, lengths, self.config.candidate_widths)
         spans = found if spans is None else spans
         if self.config.box_choice == "path":
             boxes = path_boxes(output.heatmap_logits, output.distances, spans)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from model.config import ModelConfig
+from model.encoders import SentenceEncoder
 from model.io import ModelInput, ModelTarget
 
 Output = TypeVar("Output")
@@ -43,6 +44,8 @@ class Answer:
 
 class Grounder(nn.Module, ABC, Generic[Output]):
     """A padded batch in; raw output, its losses, and what is read from it."""
+
+    sentence: SentenceEncoder
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()

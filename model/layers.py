@@ -50,13 +50,17 @@ class SpatialConv(nn.Module):
 class VolumeConv(nn.Module):
     """K^3: a 3D convolution of the volume, norm and ReLU. (B, F, T, H, W) -> (B, F', T, H, W).
 
-    Steps outside the mask (B, T) enter as zeros, like those beyond the volume's end.
+    The norm is left out where it is not `normed`. Steps outside the mask (B, T) enter as zeros, like those beyond the
+    volume's end.
     """
 
-    def __init__(self, width_in: int, width_out: int, kernel: int = 3) -> None:
+    def __init__(
+        self, width_in: int, width_out: int, kernel: tuple[int, int, int] = (3, 3, 3), *, normed: bool = True
+    ) -> None:
         super().__init__()
-        self.conv = nn.Conv3d(width_in, width_out, kernel, padding=kernel // 2)
-        self.norm = ChannelNorm(width_out)
+        padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
+        self.conv = nn.Conv3d(width_in, width_out, kernel, padding=padding)
+        self.norm = ChannelNorm(width_out) if normed else nn.Identity()
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         kept = x * mask[:, None, :, None, None].to(x.dtype)

@@ -10,12 +10,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from model.boxes import box_giou, span_iou
-from model.candidates import candidate_spans
+from model.candidates import candidate_spans, inside_steps
 from model.config import ModelConfig
 from model.gaussian import cells_inside, decode_boxes, heatmap_targets
 from model.grounder import Losses, weighted
 from model.io import ModelInput, ModelOutput, ModelTarget
 
+GAZE_WEIGHT = 0.3
+"""Of the log probability that a learnt pooling looks into the box, in the location loss."""
 NEAR_BEST = 0.9
 """Share of the best candidate's IoU from which `offset_gate` "near_best" teaches offsets."""
 
@@ -41,6 +43,10 @@ def spatial_losses(output: ModelOutput, target: ModelTarget, config: ModelConfig
     steps = target.box_mask.to(cells.dtype)
     annotated = steps.sum(dim=1).clamp(min=1)  # M_foc
     location = (cells.sum(dim=(-2, -1)) * steps).sum(dim=1) / annotated
+    if config.temporal_pooling == "attention":
+        there = cells_inside(target.boxes, 7).flatten(-2)
+        missed = -output.gaze.masked_fill(~there, -torch.inf).logsumexp(dim=-1)
+        location = location + GAZE_WEIGHT * (missed * steps).sum(dim=1) / annotated
 
     inside = cells_inside(target.boxes, config.heatmap_size) & target.box_mask[..., None, None]
     giou = box_giou(decode_boxes(output.distances), target.boxes[..., None, None, :])
@@ -71,10 +77,20 @@ def temporal_losses(
     if config.offset_gate == "near_best":
         gate = selectable & (iou >= NEAR_BEST * torch.where(valid, iou, 0.0).amax(dim=(1, 2), keepdim=True))
     boundary = functional.smooth_l1_loss(output.offsets, truth - spans, reduction="none").mean(dim=-1)
-    return _mean_where(confidence, valid), _mean_where(boundary, gate)
+    # N_c is the same in Eq. 8 and Eq. 9: the candidates that could be selected.
+    if config.span_choice == "steps":
+        own = torch.arange(valid.shape[1], device=lengths.device) < lengths[:, None]
+        within = inside_steps(target.span, valid.shape[1])
+        entropy = functional.binary_cross_entropy_with_logits(
+            output.inside_logits, within.to(output.inside_logits.dtype), reduction="none"
+        )
+        step = (entropy * own.to(entropy.dtype)).sum(dim=1) / lengths
+    else:
+        step = torch.zeros_like(target.span[:, 0])
+    scored, taught = (mask.sum(dim=(1, 2)).clamp(min=1) for mask in (selectable, gate))
+    return _sum_where(confidence, valid) / scored + step, _sum_where(boundary, gate) / taught
 
 
-def _mean_where(values: Tensor, mask: Tensor) -> Tensor:
-    """Per-sample mean of values (B, T, K) where mask holds; 0 where it holds nowhere."""
-    weights = mask.to(values.dtype)
-    return (values * weights).sum(dim=(1, 2)) / weights.sum(dim=(1, 2)).clamp(min=1)
+def _sum_where(values: Tensor, mask: Tensor) -> Tensor:
+    """Per-sample sum of values (B, T, K) where mask holds: (B,)."""
+    return (values * mask.to(values.dtype)).sum(dim=(1, 2))

@@ -14,6 +14,10 @@ from model.gaussian import decode_boxes
 
 PEAKS = 12
 """Cells of a step that a path may take."""
+BESIDE = 20.0
+"""Taken from the logit of a cell that is no peak."""
+ROUNDING = 0.25
+"""Steps."""
 JUMP = 2.0
 """Loss of log probability from one box to the next where they do not overlap at all."""
 
@@ -32,10 +36,14 @@ def path_boxes(heatmap_logits: Tensor, distances: Tensor, spans: Tensor) -> Tens
     Returns:
         float (B, T, 4), xyxy in [0, 1].
     """
-    logits, cells = heatmap_logits.flatten(-2).topk(PEAKS, dim=-1)
+    # Cells around a peak would fill the menu: another object's peak must stand on it too.
+    top = functional.max_pool2d(heatmap_logits, 3, stride=1, padding=1)
+    peaks = heatmap_logits.where(heatmap_logits == top, heatmap_logits - BESIDE)
+    logits, cells = peaks.flatten(-2).topk(PEAKS, dim=-1)
     boxes = decode_boxes(distances).flatten(-3, -2).gather(-2, cells[..., None].expand(*cells.shape, 4)).clamp(0, 1)
     moments = torch.arange(logits.shape[1], device=logits.device) + 0.5
-    inside = (moments >= spans[:, :1]) & (moments < spans[:, 1:])  # (B, T)
+    # A little wider than the span: decoding rounds it to frames, which may take in one step more.
+    inside = (moments >= spans[:, :1] - ROUNDING) & (moments < spans[:, 1:] + ROUNDING)  # (B, T)
     worth = functional.logsigmoid(logits) * inside[..., None]
     jumps = (1 - box_iou(boxes[:, :-1, :, None], boxes[:, 1:, None])) * JUMP  # (B, T - 1, K from, K to)
     jumps = jumps * (inside[:, :-1] & inside[:, 1:])[..., None, None]

@@ -12,7 +12,7 @@ from model.config import ModelConfig
 from model.layers import BiGru, MaskedConv1d, SelfAttention, VolumeConv, standardise_over_time
 
 KERNELS = (1, 3, 5)
-"""Of the three convolutions side by side (paper)."""
+"""Steps that the three convolutions side by side see (paper: kernel sizes, for "differentiated time-length")."""
 
 
 class TemporalHead(nn.Module):
@@ -21,8 +21,9 @@ class TemporalHead(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         width, widths = config.fused_width, len(config.candidate_widths)
-        self.scales = nn.ModuleList(VolumeConv(width, width // 4, kernel) for kernel in KERNELS)
-        self.merge = VolumeConv(len(KERNELS) * (width // 4), width)
+        self.scales = nn.ModuleList(VolumeConv(width, width // 2, (kernel, 1, 1)) for kernel in KERNELS)
+        # Without a norm: one over channels would let each empty cell speak as loudly in the mean as the object's.
+        self.merge = VolumeConv(len(KERNELS) * (width // 2), width, normed=False)
         self.weigh = nn.Conv3d(width, 1, 1) if config.temporal_pooling == "attention" else None
         if self.weigh is not None:
             nn.init.zeros_(self.weigh.weight)  # so that it begins as the mean
@@ -37,22 +38,24 @@ class TemporalHead(nn.Module):
         self.score_gru, self.offset_gru = BiGru(width, width // 2), BiGru(width, width // 2)
         self.score = MaskedConv1d(width, widths)
         self.offset = MaskedConv1d(width, 2 * widths)
+        self.inside = MaskedConv1d(width, 1) if config.span_choice == "steps" else None
 
-    def forward(self, mixed: Tensor, sentence: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, mixed: Tensor, sentence: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return score logits, offsets, logits of steps inside (B, T), and the pooling's log weights (B, T, 49)."""
         volume = torch.cat([scale(mixed, mask) for scale in self.scales], dim=1)
-        pooled = self._pool(self.merge(volume, mask), mixed).transpose(1, 2)
+        gaze = self._gaze(mixed)
+        pooled = (self.merge(volume, mask).flatten(-2) * gaze.exp()[:, None]).sum(dim=-1).transpose(1, 2)
         # What changes is a small part of the mean over a picture: brought to scale, it is learnt far sooner.
         # What does not change is gone with that, and so is the sentence's mark on it: it is added anew.
         sequence = standardise_over_time(pooled, mask) + self.query(sentence)[:, None]
         if self.attention is not None:
             sequence = self.attention(sequence, mask)
-        scores = self.score(self.score_gru(sequence, mask)[0], mask)
+        states = self.score_gru(sequence, mask)[0]
+        scores = self.score(states, mask)
+        inside = scores.new_zeros(scores.shape[:2]) if self.inside is None else self.inside(states, mask)[..., 0]
         offsets = self.offset(self.offset_gru(sequence, mask)[0], mask)
-        return scores, offsets.unflatten(-1, (-1, 2))
+        return scores, offsets.unflatten(-1, (-1, 2)), inside, gaze
 
-    def _pool(self, volume: Tensor, mixed: Tensor) -> Tensor:
-        """A volume (B, F, T, 7, 7) over its pictures: (B, F, T)."""
-        if self.weigh is None:
-            return volume.mean(dim=(-2, -1))
-        weights = self.weigh(mixed).flatten(-2).softmax(dim=-1)
-        return (volume.flatten(-2) * weights).sum(dim=-1)
+    def _gaze(self, mixed: Tensor) -> Tensor:
+        logits = mixed.new_zeros(mixed.shape[0], 1, *mixed.shape[2:]) if self.weigh is None else self.weigh(mixed)
+        return logits.flatten(-2)[:, 0].log_softmax(dim=-1)

@@ -21,13 +21,16 @@ def failed_videos(place: str) -> list[VideoInput]:
     return [VideoInput(path=Path(failure.source), key=failure.key) for failure in failures]
 
 
-def prepare(videos: Sequence[VideoInput], config: Config, *, redo: bool) -> tuple[str, list[VideoInput], str]:
+def prepare(
+    videos: Sequence[VideoInput], config: Config, *, redo: bool, elsewhere: bool = False
+) -> tuple[str, list[VideoInput], str]:
     """Open or make the store, and find what it lacks.
 
     Args:
         videos: what was asked for.
         config: resolved settings.
         redo: take videos again that the store holds.
+        elsewhere: other machines do the work, so that the device is theirs to find.
 
     Returns:
         The store's place, the videos to extract, and the torch device.
@@ -35,7 +38,7 @@ def prepare(videos: Sequence[VideoInput], config: Config, *, redo: bool) -> tupl
     Raises:
         GkcmnError: the weights or the store do not fit; the message says what.
     """
-    device = resolve_device(config.device)
-    backbone = shared_backbone(config.extract.backbone, config.extract.weights, device)
+    device = config.device if elsewhere else resolve_device(config.device)
+    backbone = shared_backbone(config.extract.backbone, config.extract.weights, "cpu" if elsewhere else device)
     store = FeatureStore.open_for(config.paths.store, store_settings(config.extract, backbone))
-    return store.place, list(videos) if redo else pending(videos, store), device
+    return config.paths.store, list(videos) if redo else pending(videos, store), device

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DataLoaderConfiguration
 from torch.utils.data import DataLoader
 
 from extract.files import write_text
+from extract.records import EncodedQuery
 from extract.store import FeatureStore
 from model.build import build_model
 from model.grounder import Grounder, Losses
@@ -102,6 +104,7 @@ def train(
 
     torch.manual_seed(config.train.seed)
     model = build_model(config.model)
+    model.sentence.standardise(_vocabulary(queries.values()))
     optimiser = torch.optim.Adam(model.parameters(), lr=config.train.learning_rate)
     steps = config.train.epochs * -(-len(dataset) // config.train.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -184,6 +187,12 @@ def _epoch(
         total=loss,
         learning_rate=float(schedule.get_last_lr()[0]),
     )
+
+
+def _vocabulary(queries: Iterable[EncodedQuery]) -> torch.Tensor:
+    """The vectors of all words that are used, each once: float32 (word, dim)."""
+    table = {word: vector for query in queries for word, vector in zip(query.words, query.vectors, strict=True)}
+    return torch.from_numpy(np.stack(list(table.values())))
 
 
 def _values(losses: Losses) -> torch.Tensor:

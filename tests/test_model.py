@@ -1,4 +1,5 @@
 import dataclasses
+import math
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from model.baseline import Baseline, BaselineOutput
 from model.boxes import box_giou, box_iou, span_iou
 from model.build import build_model
-from model.candidates import best_spans, candidate_spans
+from model.candidates import best_spans, candidate_spans, inside_steps, likely_spans
 from model.config import Ablation, Architecture, ModelConfig
 from model.gaussian import cell_centres, cells_inside, decode_boxes, heatmap_targets, peak_boxes
 from model.gkcmn import Gkcmn
@@ -15,7 +16,12 @@ from model.io import ModelInput, ModelOutput, ModelTarget
 from model.losses import focal_terms, gkcmn_losses, spatial_losses, temporal_losses
 from model.path import path_boxes
 
-BEYOND: dict[str, Any] = {"interaction": "words", "temporal_pooling": "attention", "box_choice": "path"}
+BEYOND: dict[str, Any] = {
+    "interaction": "words",
+    "temporal_pooling": "attention",
+    "span_choice": "steps",
+    "box_choice": "path",
+}
 SMALL = ModelConfig(feature_channels=8, word_dim=6, visual_width=8, sentence_width=16, fused_width=16, dropout=0.0)
 
 
@@ -249,7 +255,7 @@ def test_focal_loss_by_hand() -> None:
 
 
 def perfect_output(target: ModelTarget, steps: int) -> ModelOutput:
-    """What an oracle would say of boxes, and candidates' true IoU and offsets."""
+    """What an oracle would say of boxes, candidates' true IoU and offsets, and of each step."""
     config = SMALL
     scaled = target.boxes[:, :, None, None] * 16
     grid = cell_centres(16)
@@ -262,14 +268,42 @@ def perfect_output(target: ModelTarget, steps: int) -> ModelOutput:
         distances=torch.cat([grid - scaled[..., :2], scaled[..., 2:] - grid], -1).movedim(-1, 2),
         score_logits=torch.logit(torch.where(iou >= 0.3, iou, 0.0), eps=1e-7),
         offsets=truth - spans,
+        inside_logits=torch.where(inside_steps(target.span, steps), 30.0, -30.0),
+        gaze=torch.where(cells_inside(target.boxes, 7).flatten(-2), 0.0, -30.0),
     )
 
 
-def test_a_perfect_output_has_no_loss() -> None:
+@pytest.mark.parametrize("beyond", [False, True])
+def test_a_perfect_output_has_no_loss(beyond: bool) -> None:
+    config = dataclasses.replace(SMALL, **BEYOND) if beyond else SMALL
     inputs, target = make_inputs([9, 9], [4, 4]), make_target(2, 9)
-    losses = gkcmn_losses(perfect_output(target, 9), inputs, target, SMALL)
+    output = perfect_output(target, 9)
+    if beyond:  # a cell's weight is a share: all of it on one cell in the box
+        best = output.gaze.argmax(dim=-1, keepdim=True)
+        output = dataclasses.replace(output, gaze=torch.full_like(output.gaze, -30.0).scatter(-1, best, 0.0))
+    losses = gkcmn_losses(output, inputs, target, config)
     for name in ("location", "size", "confidence", "boundary", "total"):
         assert getattr(losses, name).item() == pytest.approx(0, abs=1e-5), name
+
+
+def test_looking_beside_the_box_costs() -> None:
+    config = dataclasses.replace(SMALL, **BEYOND)
+    inputs, target = make_inputs([9, 9], [4, 4]), make_target(2, 9)
+    output = perfect_output(target, 9)
+    blind = dataclasses.replace(output, gaze=torch.full_like(output.gaze, -math.log(49)))
+    assert gkcmn_losses(blind, inputs, target, config).location > 0.1
+    assert gkcmn_losses(blind, inputs, target, SMALL).location == pytest.approx(0, abs=1e-5)
+
+
+def test_the_likely_span_has_the_highest_expected_overlap() -> None:
+    sure = torch.tensor([[-9.0, -9, 9, 9, 9, -9, -9, 9], [9.0, 9, 9, -9, 9, 9, 9, 9]])
+    spans, scores = likely_spans(sure, torch.tensor([7, 4]))
+    assert spans.tolist() == [[2, 5], [0, 3]]
+    assert torch.allclose(scores, torch.ones(2), atol=1e-2)
+    # One doubtful step inside does not break a span; where nothing is likely there is one still.
+    assert likely_spans(torch.tensor([[-5.0, 4, -1, 4, -5]]), torch.tensor([5]))[0].tolist() == [[1, 4]]
+    (lone,), _ = likely_spans(torch.full((1, 5), -8.0), torch.tensor([5]))
+    assert 0 <= lone[0] < lone[1] <= 5
 
 
 def test_losses_ignore_padding_and_unlabelled_steps() -> None:

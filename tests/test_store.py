@@ -1,3 +1,5 @@
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -8,7 +10,8 @@ import xarray
 from extract.audit import audit
 from extract.clips import plan_clips
 from extract.errors import DecodeTimeoutError, StoreError, StoreMismatchError
-from extract.records import EncodedQuery, VideoRecord
+from extract.files import shown
+from extract.records import EncodedQuery, Failure, VideoRecord
 from extract.store import CLIPS_PER_SHARD, FeatureStore, VideoWriter
 
 SETTINGS = {"backbone": "inception", "clip_stride": 4}
@@ -113,6 +116,7 @@ def test_damaged_metadata_is_one_error(tmp_path: Path, content: str) -> None:
             assert (damaged.record("a"), list(damaged.keys()), damaged.channels) == (record("a", 16), ["a"], 4)
             assert damaged.read("a")
             assert damaged.queries("v")
+            assert damaged.failures() == []
             pytest.fail(f"{path}: not missed")
         except StoreError as raised:
             message = str(raised)
@@ -238,3 +242,52 @@ def test_xarray_opens_a_video_by_its_dimensions(tmp_path: Path) -> None:
     assert arrays["i3d"].dims == ("clip", "channel", "y", "x")
     assert arrays.sizes["clip"] == 3
     assert np.array_equal(arrays["i3d"], store.read("deep/a b.mp4").i3d)
+
+
+@pytest.mark.parametrize(
+    "key", ["名" * 90 + ".mp4", "/".join(["a long folder's name"] * 20) + "/b.mp4"], ids=["wide", "deep"]
+)
+def test_a_name_too_long_for_a_folder(tmp_path: Path, key: str) -> None:
+    store = FeatureStore.open_for(tmp_path / "s.zarr", {**SETTINGS, "clip_length": 8})
+    for name in (key, key + "x"):
+        write(store, name, maps(3))
+    assert sorted(store.keys()) == sorted(store.all_keys()) == sorted((key, key + "x"))
+    assert store.read(key).record.key == key
+    assert all(fault is None for _, fault in audit(store))
+
+
+def test_maps_of_another_shape_are_refused(tmp_path: Path) -> None:
+    store = FeatureStore.open_for(tmp_path / "s.zarr", SETTINGS)
+    with (
+        pytest.raises(StoreError, match=r"maps are \(4, 8, 8\)"),
+        store.write("a", channels=4, clips=3) as writer,
+    ):
+        writer.append(np.ones((3, 4, 8, 8), np.float32))
+
+
+def test_pieces_that_are_gone_are_no_zeros(tmp_path: Path) -> None:
+    store = FeatureStore.open_for(tmp_path / "s.zarr", SETTINGS)
+    write(store, "a", maps(3))
+    for piece in (tmp_path / "s.zarr").rglob("i3d/c/0/*"):
+        shutil.rmtree(piece)
+    with pytest.raises(StoreError, match="pieces of its features are gone"):
+        store.read("a")
+
+
+def test_a_video_that_is_whole_has_no_failure(tmp_path: Path) -> None:
+    store = FeatureStore.open_for(tmp_path / "s.zarr", SETTINGS)
+    failure = Failure(key="a", source="/v/a", stage="decode", cause="c", remedy="r")
+    store.note_failure(failure)
+    store.note_failure(replace(failure, cause="another"))
+    assert [noted.cause for noted in store.failures()] == ["another"]
+    store.forget_failure("a")
+    assert store.failures() == []
+
+
+def test_credentials_are_not_shown() -> None:
+    assert shown("ftp://user:secret@host/a?sig=secret") == "ftp://host/a"
+    assert shown("s3://bucket/a.zarr") == "s3://bucket/a.zarr"
+    assert shown("a/b@c?d") == "a/b@c?d"
+    with pytest.raises(StoreError) as caught:
+        FeatureStore.open_for("ftp://user:secret@127.0.0.1:1/a", SETTINGS)
+    assert "secret" not in str(caught.value)
