@@ -55,6 +55,7 @@ class Batch:
     inputs: ModelInput
     target: ModelTarget | None
     examples: list[Example]
+    """In order; their features are in `inputs` alone."""
 
 
 def make_example(
@@ -118,7 +119,8 @@ def collate(examples: Sequence[Example]) -> Batch:
             word_mask=_pad([np.ones(len(example.words), bool) for example in examples]),
         ),
         target=target,
-        examples=list(examples),
+        # Without the features, which would travel twice from a loader's process.
+        examples=[replace(example, features=example.features[:0]) for example in examples],
     )
 
 

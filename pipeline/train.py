@@ -33,7 +33,7 @@ from pipeline.checkpoint import (
 from pipeline.config import Config, TrainConfig, config_values
 from pipeline.dataset import Batch, GroundingDataset, collate
 from pipeline.device import resolve_device
-from pipeline.errors import CheckpointError
+from pipeline.errors import CheckpointError, ConfigError
 from pipeline.grouped import GroupedSampler
 from pipeline.index import read_index, samples_digest
 from pipeline.queries import encoding_name, ensure_queries
@@ -68,14 +68,21 @@ def train(
     Raises:
         AnnotationError: the index or the store lacks something.
         CheckpointError: the folder holds a run with other settings.
+        ConfigError: the device is not there, or the processes cannot share a batch.
     """
     samples = read_index(index, split="train")
     store = FeatureStore.open(store_place)
     device = resolve_device(config.device)
     if device.startswith("cuda:"):
         torch.cuda.set_device(device)  # alone, Accelerator takes the current one; under torchrun, its own
-    # A batch is split over the processes, so that their number does not change what is learnt.
+    # A batch is split over the processes, so that their number does not change what is learnt; only an epoch's last
+    # batch, if it is short, is filled up with samples of the first.
     accelerator = Accelerator(cpu=device == "cpu", dataloader_config=DataLoaderConfiguration(split_batches=True))
+    if config.train.batch_size % accelerator.num_processes:
+        raise ConfigError(
+            f"train.batch_size = {config.train.batch_size}: {accelerator.num_processes} processes cannot share it; "
+            "set a multiple of their number"
+        )
     with accelerator.main_process_first():
         queries = ensure_queries((sample.query for sample in samples), store_place, config.extract).queries
     config = replace(
@@ -121,6 +128,8 @@ def train(
         sampler=GroupedSampler(samples, config.train.sentences_per_video, order),
         collate_fn=collate,
         num_workers=config.train.loader_workers,
+        # Workers are seeded once a process: from torch's own generator, that would shift a resumed run's dropout.
+        generator=torch.Generator() if config.train.loader_workers else None,
         persistent_workers=config.train.loader_workers > 0,
     )
     done = progress.epochs if progress is not None else 0

@@ -28,8 +28,9 @@ HEAD = """# Odd and broken files
 What `features` makes of them. The table is printed by `python -m tests.robustness`, which makes each file, and a test
 keeps it true. "Taken" means extracted; where fewer frames came than were announced, the video is taken with a warning
 and its record says so, and `--strict` refuses it instead. "Refused" is a row in the store's list of failures
-(`inspect`), exit code 1, and the other videos go on. Everything is decoded in a process of its own, which is killed
-after `--decode-timeout` seconds without a frame.
+(`inspect`), exit code 1, and the other videos go on. "Not begun" is a mistake in what was named: one line, exit code 1,
+and nothing is extracted. Everything is decoded in a process of its own, which is killed after `--decode-timeout`
+seconds without a frame.
 
 | input | outcome |
 |---|---|
@@ -47,8 +48,10 @@ def case(name: str) -> Callable[[Callable[[Path], object]], Callable[[Path], obj
 def outcome(made: object) -> str:
     """What `features` makes of an input, in words that hold no path."""
     given = [str(made)] if isinstance(made, Path) else [str(word) for word in made]  # type: ignore[attr-defined]
+    verdict = "not begun"
     try:
         videos = find_videos(given)
+        verdict = "refused"
         said = []
         for video in videos:
             with open_video(video.path, timeout_s=3) as stream:
@@ -61,7 +64,7 @@ def outcome(made: object) -> str:
         return " / ".join(sorted(set(said))) + (f" ({len(videos)} videos)" if len(videos) > 1 else "")
     except GkcmnError as error:
         text = " ".join(str(error).split())
-        return "refused: " + text.partition(": ")[2].replace(str(given[0]), "it")
+        return f"{verdict}: " + text.partition(": ")[2].replace(str(given[0]), "it")
 
 
 def _movie(folder: Path, name: str = "a.mp4", count: int = 100, **options: object) -> Path:

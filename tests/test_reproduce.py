@@ -77,6 +77,8 @@ def test_the_page_has_means_spreads_intervals_and_what_went_wrong(tmp_path: Path
     assert lines["BM, paper"] == "| BM, paper | 32.62 | 7.21 | 9.03 | 3.87 |"
     assert "segment, centre box" in lines
     assert "10 sentences of 5 videos" in page
+    blame = page.partition("## Which part is to blame")[2]
+    assert "| GKCMN | 75.00 | 80.00 | 80.00 |" in blame
     wrong = page.partition("## What goes wrong")[2]
     assert "| GKCMN | 75.0 % | 5.0 % | 5.0 % | 15.0 % |" in wrong
     unseen = page.partition("## What was never seen")[2]
