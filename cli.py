@@ -524,6 +524,7 @@ def ground(
 ) -> None:  # fmt: skip
     """Find the tube in VIDEO that QUERY speaks of.
 
+    Without a trained run in the workspace, the shipped checkpoint answers.
     Features are taken from the store, and added to it, if --store names one or the default one is there.
     """
     config = _config(config_file, assignments, {"paths.store": store, "paths.run": checkpoint, "device": device})
@@ -531,14 +532,18 @@ def ground(
     from pipeline.ground import ground as run_grounding
     from pipeline.ground import write_json
     from pipeline.overlay import check_overlay, write_overlay
+    from pipeline.shipped import NOTE, SHIPPED, choose_run
 
+    run = choose_run(checkpoint, config.paths.run)
+    if run == SHIPPED:
+        click.echo(f"with   {NOTE}", err=True)
     if json_file is not None:
         check_writable(json_file)
     if overlay is not None:
         check_overlay(video, overlay)
     with _clip_progress(1) as (on_clips, _):
         found = run_grounding(
-            video, query, config.paths.run,
+            video, query, run,
             device=config.device, store_place=store, spare_place=config.paths.store,
             decode_timeout_s=config.extract.decode_timeout_s, on_clips=on_clips,
         )  # fmt: skip

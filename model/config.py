@@ -50,6 +50,8 @@ class ModelConfig:
     """What meets each cell (Eq. 1): the tiled sentence, or beyond the paper the words that the cell attends to."""
     temporal_pooling: Literal["mean", "attention"] = "mean"
     """How the temporal head pools a picture: its mean, or beyond the paper weights that it learns."""
+    span_kernel: int = 33
+    """Steps that the last convolution of the temporal heads sees, odd: a candidate's score is read over its window."""
     span_choice: Literal["candidates", "steps"] = "candidates"
     """How the span is found: the best candidate, or beyond the paper from each step's probability to lie inside."""
     upsampling: Literal["bilinear", "transposed"] = "bilinear"
@@ -77,6 +79,8 @@ class ModelConfig:
         ):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.span_kernel < 1 or self.span_kernel % 2 == 0:
+            raise ValueError(f"span_kernel must be odd and at least 1, got {self.span_kernel}")
         if self.heatmap_size < 7:
             raise ValueError(f"heatmap_size must be at least 7, got {self.heatmap_size}")
         for name in ("fused_width", "sentence_width"):

@@ -36,8 +36,8 @@ class TemporalHead(nn.Module):
             )
         )
         self.score_gru, self.offset_gru = BiGru(width, width // 2), BiGru(width, width // 2)
-        self.score = MaskedConv1d(width, widths)
-        self.offset = MaskedConv1d(width, 2 * widths)
+        self.score = MaskedConv1d(width, widths, config.span_kernel)
+        self.offset = MaskedConv1d(width, 2 * widths, config.span_kernel)
         self.inside = MaskedConv1d(width, 1) if config.span_choice == "steps" else None
 
     def forward(self, mixed: Tensor, sentence: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

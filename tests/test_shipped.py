@@ -1,0 +1,44 @@
+"""The checkpoint that comes with the package: it loads, it answers, and its card says what it is."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from cli import main
+from pipeline.checkpoint import CONFIG, WEIGHTS, load_model
+from pipeline.config import Config
+from pipeline.shipped import SHIPPED, choose_run
+from tests.media import moving_square, write_video
+
+
+def test_it_is_small_and_loads() -> None:
+    assert (SHIPPED / WEIGHTS).stat().st_size < 20_000_000
+    model, settings = load_model(SHIPPED)
+    assert not model.training
+    # What `features` and `ground` make by default is what it learnt from.
+    assert settings.config.extract == Config().extract
+
+
+def test_its_card_says_what_it_was_trained_on_and_what_it_cannot_do() -> None:
+    card = (SHIPPED / "MODEL_CARD.md").read_text(encoding="utf-8")
+    for part in ("## Trained on", "## Figures", "## What it cannot do", "m_vIoU", "seed 0"):
+        assert part in card
+
+
+def test_a_run_of_one_s_own_comes_first(tmp_path: Path) -> None:
+    named, own = tmp_path / "named", tmp_path / "own"
+    assert choose_run(None, own) == SHIPPED
+    own.mkdir()
+    (own / CONFIG).write_text("{}")
+    assert choose_run(None, own) == own
+    assert choose_run(named, own) == named  # and if it is not there, that is an error
+
+
+def test_ground_answers_before_anything_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_video(tmp_path / "a.mp4", moving_square(24))
+    result = CliRunner().invoke(main, ["ground", "a.mp4", "the man in red walks", "--json", "t.json"])
+    assert result.exit_code == 0, result.output
+    assert "the shipped checkpoint, trained on drawn scenes alone" in result.stderr
+    assert (tmp_path / "t.json").is_file()
