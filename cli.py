@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from pipeline.prepare.draft import Draft, Finding
     from pipeline.protocols import Protocol
     from pipeline.reproduce.benchmark import Size
-    from pipeline.reproduce.tables import TableName
     from pipeline.score import Report
     from pipeline.synth.draw import SizeName
 
@@ -607,7 +606,9 @@ def synth(out: Path, videos: int, val: int, test: int, size: SizeName, sentences
 
 
 @main.command(epilog=_example("gkcmn-pipe reproduce table1 --out results --size small"))
-@click.argument("table", type=click.Choice(["table1", "table2", "table3", "all", "open-points"]))
+@click.argument(
+    "tables", nargs=-1, required=True, type=click.Choice(["table1", "table2", "table3", "all", "open-points"])
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -625,16 +626,18 @@ def synth(out: Path, videos: int, val: int, test: int, size: SizeName, sentences
 @click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Processes that draw.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 def reproduce(
-    table: TableName | Literal["all", "open-points"], out: Path, size: Size, seeds: int | None, cache: Path | None,
+    tables: tuple[str, ...], out: Path, size: Size, seeds: int | None, cache: Path | None,
     workers: int, device: str,
 ) -> None:  # fmt: skip
-    """Train and score every row of the paper's TABLE on the benchmark, which is drawn here.
+    """Train and score every row of the paper's TABLES on the benchmark, which is drawn here.
 
     open-points trains each reading of what the paper leaves open instead, and scores it on the split val.
 
     Interrupted, the same command goes on. Writes OUT/results.md or OUT/open_points.md. Needs the extra [synth] and
     Mesa's OpenGL.
     """
+    if "open-points" in tables and len(tables) > 1:
+        raise click.UsageError("open-points stands alone")
     from datetime import UTC, datetime
 
     from extract.files import cache_folder
@@ -655,10 +658,11 @@ def reproduce(
             "size": size, "seeds": seeds or (1 if size == "small" else 3), "cache": cache or cache_folder("benchmark"),
             "device": device, "workers": workers, "on_progress": on_progress,
         }  # fmt: skip
-        if table == "open-points":
+        if "open-points" in tables:
             page = reproduce_open_points(out, **settings)
         else:
-            page = reproduce_tables(tuple(TABLES) if table == "all" else (table,), out, **settings)
+            names = tuple(name for name in TABLES if name in tables or "all" in tables)
+            page = reproduce_tables(names, out, **settings)
     click.echo(page.read_text(encoding="utf-8"))
     click.echo(f"page and figures -> {page.parent}")
 
