@@ -641,7 +641,7 @@ def reproduce(
     from datetime import UTC, datetime
 
     from extract.files import cache_folder
-    from pipeline.reproduce.run import reproduce_open_points, reproduce_tables
+    from pipeline.reproduce.run import open_bench, reproduce_open_points, reproduce_tables
     from pipeline.reproduce.tables import TABLES
 
     with _progress() as progress:
@@ -654,15 +654,14 @@ def reproduce(
             if done == total and not sys.stderr.isatty():
                 click.echo(f"{datetime.now(UTC):%H:%M:%S} {name}: {total} done", err=True)
 
-        settings: Any = {
-            "size": size, "seeds": seeds or (1 if size == "small" else 3), "cache": cache or cache_folder("benchmark"),
-            "device": device, "workers": workers, "on_progress": on_progress,
-        }  # fmt: skip
+        bench = open_bench(
+            out, size=size, seeds=seeds or (1 if size == "small" else 3), cache=cache or cache_folder("benchmark"),
+            device=device, workers=workers, on_progress=on_progress,
+        )  # fmt: skip
         if "open-points" in tables:
-            page = reproduce_open_points(out, **settings)
+            page = reproduce_open_points(bench)
         else:
-            names = tuple(name for name in TABLES if name in tables or "all" in tables)
-            page = reproduce_tables(names, out, **settings)
+            page = reproduce_tables(bench, [name for name in TABLES if name in tables or "all" in tables])
     click.echo(page.read_text(encoding="utf-8"))
     click.echo(f"page and figures -> {page.parent}")
 

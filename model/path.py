@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from model.boxes import box_iou
+from model.candidates import inside_steps
 from model.gaussian import decode_boxes
 
 PEAKS = 12
@@ -41,9 +42,8 @@ def path_boxes(heatmap_logits: Tensor, distances: Tensor, spans: Tensor) -> Tens
     peaks = heatmap_logits.where(heatmap_logits == top, heatmap_logits - BESIDE)
     logits, cells = peaks.flatten(-2).topk(PEAKS, dim=-1)
     boxes = decode_boxes(distances).flatten(-3, -2).gather(-2, cells[..., None].expand(*cells.shape, 4)).clamp(0, 1)
-    moments = torch.arange(logits.shape[1], device=logits.device) + 0.5
     # A little wider than the span: decoding rounds it to frames, which may take in one step more.
-    inside = (moments >= spans[:, :1] - ROUNDING) & (moments < spans[:, 1:] + ROUNDING)  # (B, T)
+    inside = inside_steps(spans + spans.new_tensor([-ROUNDING, ROUNDING]), logits.shape[1])
     worth = functional.logsigmoid(logits) * inside[..., None]
     jumps = (1 - box_iou(boxes[:, :-1, :, None], boxes[:, 1:, None])) * JUMP  # (B, T - 1, K from, K to)
     jumps = jumps * (inside[:, :-1] & inside[:, 1:])[..., None, None]
