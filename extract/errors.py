@@ -43,3 +43,7 @@ class OutputError(GkcmnError, OSError):
 
 class DeviceError(GkcmnError, ValueError):
     """A device that is not on this machine."""
+
+
+class WorkerDiedError(GkcmnError, RuntimeError):
+    """Processes died at a piece of work."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from extract.ahead import ahead
 from extract.clips import batched, clip_count, iter_clips, plan_clips
@@ -20,17 +19,14 @@ from extract.files import absolute
 from extract.i3d import Backbone, load_backbone
 from extract.inputs import VideoInput
 from extract.records import Failure, Stage, VideoRecord
+from extract.spread import is_alone, spread
 from extract.store import FeatureStore
 from extract.video import open_video, source_digest
-
-if TYPE_CHECKING:
-    from distributed import Client, KilledWorker
 
 OnClips = Callable[[str, int, int], None]
 """Called with a video's key, its clips done so far and its clips in all."""
 BATCHES_AHEAD = 2
 """Of clips, decoded while the backbone is at work."""
-_TOPIC = "gkcmn-clips"
 _LOADING = threading.Lock()
 """Held while a backbone is loaded, of which a worker with several threads needs one."""
 _log = logging.getLogger(__name__)
@@ -83,34 +79,18 @@ def extract_videos(
         scheduler: address of a dask scheduler whose workers take the place of `workers`.
         on_clips: progress within videos.
     """
-    if workers == 1 and scheduler is None:
-        for video in videos:
-            yield _noted(_outcome(video, place, config, device, on_clips), place)
-        return
-    with _client(workers, scheduler) as client:
-        from distributed import KilledWorker, as_completed
-
-        client.subscribe_topic(_TOPIC, lambda event: on_clips(*event[1]))
+    if not is_alone(len(videos), workers, scheduler):
         # A worker has a working folder of its own.
         place = absolute(place)
-        weights = config.weights.absolute() if config.weights is not None else None
-        config = replace(config, weights=weights)
+        config = replace(config, weights=config.weights.absolute() if config.weights is not None else None)
+        videos = [replace(video, path=video.path.absolute()) for video in videos]
         # Largest first, so that no worker is left with a long video when the others are done.
-        ordered = sorted((replace(video, path=video.path.absolute()) for video in videos), key=_size, reverse=True)
-        threads = max(1, len(os.sched_getaffinity(0)) // workers) if scheduler is None else None
-        tasks = {
-            client.submit(_on_worker, video, place, config, device, threads, pure=False): video for video in ordered
-        }
-        for task in as_completed(tasks):
-            if task.cancelled():
-                raise GkcmnError(f"{scheduler or 'dask'}: the scheduler went away; run the same command again")
-            error = task.exception()
-            if error is None:
-                yield _noted(task.result(), place)
-            elif isinstance(error, KilledWorker):
-                yield _noted(_failed(_killed(tasks[task], error)), place)
-            else:  # what a worker could not even begin
-                yield _noted(_failed(_failure(tasks[task], error, "worker")), place)
+        videos = sorted(videos, key=_size, reverse=True)
+    work = partial(_outcome, place=place, config=config, device=device)
+    for done in spread(work, videos, workers=workers, scheduler=scheduler, on_event=on_clips):
+        # What a worker could not even begin, or did not survive.
+        failed = None if done.error is None else _failed(_failure(done.item, done.error, "worker"))
+        yield _noted(failed or done.value(), place)
 
 
 def pending(videos: Sequence[VideoInput], store: FeatureStore) -> list[VideoInput]:
@@ -121,7 +101,10 @@ def pending(videos: Sequence[VideoInput], store: FeatureStore) -> list[VideoInpu
     """
     todo = []
     for video in videos:
-        record = store.record(video.key)
+        try:
+            record = store.record(video.key)
+        except StoreError:
+            record = None  # damaged
         if record is None or not video.path.is_file():
             todo.append(video)  # what cannot be read fails by itself
         elif record.source_digest == source_digest(video.path):
@@ -184,7 +167,7 @@ def shared_backbone(name: str, weights: Path | None, device: str) -> Backbone:
     return load_backbone(name, weights=weights, device=device)
 
 
-def _outcome(video: VideoInput, place: str, config: ExtractConfig, device: str, on_clips: OnClips) -> VideoOutcome:
+def _outcome(video: VideoInput, on_clips: OnClips, *, place: str, config: ExtractConfig, device: str) -> VideoOutcome:
     stage: Stage = "backbone"
     try:
         with _LOADING:
@@ -227,53 +210,3 @@ def _failure(video: VideoInput, error: BaseException, stage: Stage) -> Failure:
         text = f"{type(error).__name__}: {text}; extract it alone, and report this if it comes again"
     cause, _, remedy = text.rpartition("; ")
     return Failure(key=video.key, source=source, stage=stage, cause=cause or text, remedy=remedy)
-
-
-def _on_worker(video: VideoInput, place: str, config: ExtractConfig, device: str, threads: int | None) -> VideoOutcome:
-    """The task that a dask worker runs."""
-    import torch
-    from distributed import get_worker
-
-    if threads is not None:
-        torch.set_num_threads(threads)
-    worker = get_worker()
-    return _outcome(
-        video,
-        place,
-        config,
-        device,
-        lambda key, done, total: worker.log_event(_TOPIC, (key, done, total)),
-    )
-
-
-def _killed(video: VideoInput, error: KilledWorker) -> Failure:
-    return Failure(
-        key=video.key,
-        source=str(video.path.resolve()),
-        stage="worker",
-        cause=f"{error.allowed_failures + 1} workers died while they extracted it, perhaps for want of memory",
-        remedy="see the workers' logs, and try it alone",
-    )
-
-
-@contextmanager
-def _client(workers: int, scheduler: str | None) -> Iterator[Client]:
-    """A client of that scheduler, or of a cluster of processes on this machine."""
-    from distributed import Client, LocalCluster
-
-    if scheduler is not None:
-        try:
-            client = Client(scheduler, timeout="10s")
-        except (OSError, ValueError) as error:
-            raise GkcmnError(f"{scheduler}: no dask scheduler answers ({error}); check the address") from error
-        with client:
-            if not client.scheduler_info()["workers"]:
-                _log.warning("%s has no workers yet; waiting for some", scheduler)
-            yield client
-        return
-    with (
-        # Memory does not grow with a video's length: dask need not watch over it.
-        LocalCluster(n_workers=workers, threads_per_worker=1, memory_limit=0, dashboard_address=None) as cluster,
-        Client(cluster) as client,
-    ):
-        yield client

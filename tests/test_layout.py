@@ -20,8 +20,8 @@ ALLOWED = {
 SOLE = {
     "decord": "extract/decoder.py",
     "zarr": "extract/store.py extract/zarr_groups.py",
-    "dask": "extract/run.py extract/statistics.py",
-    "distributed": "extract/run.py",
+    "dask": "extract/statistics.py",
+    "distributed": "extract/spread.py",
     "spacy": "extract/text.py",
     "torchtext": "extract/text.py",
 }

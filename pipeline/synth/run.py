@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from extract.errors import OutputError
 from extract.files import write_text
+from extract.spread import Tell, spread
 from pipeline.errors import RenderError
 from pipeline.index import write_index
 from pipeline.synth.camera import HEIGHT_PIXELS, WIDTH_PIXELS
@@ -98,8 +97,8 @@ def draw_videos(
     for video in videos:
         if video not in missing:
             on_video(video.name)
-    for name in _drawn(out, missing, workers):
-        on_video(name)
+    for done in spread(partial(draw_video, out=out.absolute()), missing, workers=workers):
+        on_video(done.value())
     index = out / "index.parquet"
     write_index(index, [sample for video in videos for sample in read_labels(video.labels(out))])
     return index
@@ -142,29 +141,7 @@ def _claim(out: Path, seed: int, size: SizeName, sentences: int) -> None:
         )
 
 
-def _drawn(out: Path, videos: Sequence[Video], workers: int) -> Iterator[str]:
-    """Draw each video, and yield its name when it is whole."""
-    if workers == 1 or len(videos) < 2:
-        for video in videos:
-            yield draw_video(out, video)
-        return
-    # A forked process cannot use its parent's OpenGL.
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(videos)), mp_context=spawn) as pool:
-        futures = [pool.submit(draw_video, out, video) for video in videos]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BrokenProcessPool as error:
-            raise RenderError(
-                "drawing stopped: a process that draws died, perhaps for want of memory; "
-                "the same command goes on, with --workers 1 if need be"
-            ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def draw_video(out: Path, video: Video) -> str:
+def draw_video(video: Video, tell: Tell = lambda *_: None, *, out: Path) -> str:  # noqa: ARG001 - nothing to tell
     """Draw one video and then its labels, and return its name. Raises RenderError."""
     from pipeline.mp4 import open_mp4
 
