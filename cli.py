@@ -235,12 +235,11 @@ def inspect(
     console = Console()
     store = FeatureStore.open(config.paths.store)
     if video is not None:
-        features = store.read(video)
-        console.print(record_table(features, store))
+        console.print(record_table(store, video))
         if picture is not None:
             from pipeline.figure_store import write_activations
 
-            write_activations(picture, features)
+            write_activations(picture, store, video)
             click.echo(f"picture -> {picture}")
         return
     console.print(videos_table(store))
@@ -623,11 +622,15 @@ def synth(out: Path, videos: int, val: int, test: int, size: SizeName, sentences
     type=click.Path(path_type=Path),
     help="Folder for videos and features, shared by all runs. [default: ~/.cache/gkcmn-pipe/benchmark]",
 )
-@click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Processes that draw.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    help="Processes that draw and, on a CPU, extract and train. [default: one a core]",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 def reproduce(
     tables: tuple[str, ...], out: Path, size: Size, seeds: int | None, cache: Path | None,
-    workers: int, device: str,
+    workers: int | None, device: str,
 ) -> None:  # fmt: skip
     """Train and score every row of the paper's TABLES on the benchmark, which is drawn here.
 
@@ -656,7 +659,7 @@ def reproduce(
 
         bench = open_bench(
             out, size=size, seeds=seeds or (1 if size == "small" else 3), cache=cache or cache_folder("benchmark"),
-            device=device, workers=workers, on_progress=on_progress,
+            device=device, workers=workers or len(os.sched_getaffinity(0)), on_progress=on_progress,
         )  # fmt: skip
         if "open-points" in tables:
             page = reproduce_open_points(bench)

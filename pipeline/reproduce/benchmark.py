@@ -35,17 +35,14 @@ class Benchmark:
     store: str
 
 
-def ensure_benchmark(
-    size: Size, cache: Path, config: Config, *, device: str, workers: int, on_progress: OnProgress
-) -> Benchmark:
+def ensure_benchmark(size: Size, cache: Path, config: Config, *, workers: int, on_progress: OnProgress) -> Benchmark:
     """Draw and extract what the cache lacks. An interrupted call is completed by the next.
 
     Args:
         size: how much of it.
         cache: folder for videos and features.
-        config: gives the settings of extraction.
-        device: torch device of extraction.
-        workers: processes that draw; features are extracted by one process on a GPU, else by as many.
+        config: gives the settings of extraction, and its device.
+        workers: processes that draw; on a CPU as many extract.
         on_progress: told of progress.
 
     Raises:
@@ -63,11 +60,12 @@ def ensure_benchmark(
 
     index = draw_videos(folder, counts=counts, seed=SEED, size=size, workers=workers, on_video=on_video)
     store = str(folder / "features.zarr")
-    config = replace(config, device=device, paths=replace(config.paths, store=store))
+    config = replace(config, paths=replace(config.paths, store=store))
     videos = find_videos([str(folder / "videos")])
-    place, todo, resolved = prepare(videos, config, redo=False)
+    place, todo, device = prepare(videos, config, redo=False)
     done = len(videos) - len(todo)
-    for outcome in extract_videos(todo, place, config.extract, device=resolved):
+    at_once = workers if device == "cpu" else 1
+    for outcome in extract_videos(todo, place, config.extract, device=device, workers=at_once):
         if outcome.failure is not None:
             raise GkcmnError(outcome.failure.message)
         done += 1

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 
+from extract.spread import spread
 from pipeline.config import Config, Settings, load_config
+from pipeline.device import resolve_device
 from pipeline.evaluate import evaluate
 from pipeline.reproduce.benchmark import Benchmark, OnProgress, Size, ensure_benchmark
 from pipeline.reproduce.figures import write_bars, write_curves
@@ -23,6 +26,16 @@ OPEN_POINTS_SHARE = 0.4
 
 
 @dataclass(frozen=True, kw_only=True)
+class Run:
+    """One model to be trained and scored."""
+
+    name: str
+    folder: Path
+    config: Config
+    splits: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Bench:
     """What all runs have in common."""
 
@@ -31,35 +44,57 @@ class Bench:
     seeds: int
     benchmark: Benchmark
     device: str
+    workers: int
+    """Runs side by side on a CPU, where several processes of one thread get more done than one of several threads; a
+    GPU has one at a time."""
     on_progress: OnProgress
 
-    def run(self, name: str, config: Config, splits: Sequence[str]) -> Result:
-        """Train one model and score it on some splits, or go on where that was left."""
-        folder = self.out / "runs" / name / str(config.train.seed)
-        self._train(f"train {name}, seed {config.train.seed}", folder, config)
-        for split, temporal_gt in product(splits, (False, True)):
-            self._score(name, folder, split, config.device, temporal_gt=temporal_gt)
-        return read_result(folder / "scores", splits)
+    def run(self, rows: Mapping[str, Settings], splits: Sequence[str], share: float = 1.0) -> dict[str, list[Result]]:
+        """Train a model of each row's settings with each seed and score it, or go on where that was left.
 
-    def _train(self, name: str, folder: Path, config: Config) -> None:
-        def on_batch(epoch: int, done: int, total: int, _: float) -> None:
-            self.on_progress(name, (epoch - 1) * total + done, config.train.epochs * total)
+        Args:
+            rows: settings by the name of the row.
+            splits: what is scored, with the models' own spans and with the true ones.
+            share: of the size's epochs.
 
-        for _ in train(self.benchmark.index, self.benchmark.store, folder, config, on_batch=on_batch):
-            pass
+        Returns:
+            By row, a result of each seed. Raises GkcmnError.
+        """
+        runs = [
+            Run(
+                name=f"{name}, seed {seed}",
+                folder=self.out.absolute() / "runs" / name / str(seed),
+                config=row_config(settings, size=self.size, seed=seed, device=self.device, share=share),
+                splits=splits,
+            )
+            for seed in range(self.seeds)
+            for name, settings in rows.items()
+        ]
+        workers = self.workers if self.device == "cpu" else 1
+        work = partial(train_and_score, benchmark=self.benchmark)
+        for done in spread(work, runs, workers=workers, on_event=self.on_progress):
+            done.value()
+        return {
+            name: [read_result(self.out / "runs" / name / str(seed) / "scores", splits) for seed in range(self.seeds)]
+            for name in rows
+        }
 
-    def _score(self, name: str, folder: Path, split: str, device: str, *, temporal_gt: bool) -> None:
-        out = folder / "scores" / (f"{split}-gt" if temporal_gt else split)
-        if (out / "scores.png").is_file():  # the last that evaluation writes
-            return
 
-        def on_batch(done: int, total: int) -> None:
-            self.on_progress(f"score {name}, {out.name}", done, total)
+def train_and_score(run: Run, on_progress: OnProgress, *, benchmark: Benchmark) -> None:
+    """Train one model and score it on its splits, or go on where that was left. Raises GkcmnError."""
 
-        evaluate(
-            folder, self.benchmark.index, self.benchmark.store, device=device, out=out, split=split,
-            temporal_gt=temporal_gt, on_batch=on_batch,
-        )  # fmt: skip
+    def on_batch(epoch: int, done: int, total: int, _: float) -> None:
+        on_progress(f"train {run.name}", (epoch - 1) * total + done, run.config.train.epochs * total)
+
+    for _ in train(benchmark.index, benchmark.store, run.folder, run.config, on_batch=on_batch):
+        pass
+    for split, temporal_gt in product(run.splits, (False, True)):
+        out = run.folder / "scores" / (f"{split}-gt" if temporal_gt else split)
+        if not (out / "scores.png").is_file():  # the last that evaluation writes
+            evaluate(
+                run.folder, benchmark.index, benchmark.store, device=run.config.device, out=out, split=split,
+                temporal_gt=temporal_gt, on_batch=partial(on_progress, f"score {run.name}, {out.name}"),
+            )  # fmt: skip
 
 
 def open_bench(
@@ -74,15 +109,18 @@ def open_bench(
         seeds: runs of each row.
         cache: folder for videos and features.
         device: as `pipeline.device.resolve_device` takes it.
-        workers: processes that draw.
+        workers: processes that draw, and on a CPU extract and train.
         on_progress: told of progress, here and in the runs.
 
     Raises:
         GkcmnError: something is missing or does not fit; the message says what.
     """
+    device = resolve_device(device)
     base = row_config({}, size=size, seed=0, device=device)
-    benchmark = ensure_benchmark(size, cache, base, device=device, workers=workers, on_progress=on_progress)
-    return Bench(out=out, size=size, seeds=seeds, benchmark=benchmark, device=device, on_progress=on_progress)
+    benchmark = ensure_benchmark(size, cache.absolute(), base, workers=workers, on_progress=on_progress)
+    return Bench(
+        out=out, size=size, seeds=seeds, benchmark=benchmark, device=device, workers=workers, on_progress=on_progress
+    )
 
 
 def reproduce_tables(bench: Bench, names: Sequence[TableName]) -> Path:
@@ -93,11 +131,7 @@ def reproduce_tables(bench: Bench, names: Sequence[TableName]) -> Path:
     """
     tables = [TABLES[name] for name in names]
     rows = {row.config: row for table in tables for row in table.rows}
-    results: dict[str, list[Result]] = {}
-    for seed in range(bench.seeds):
-        for name in rows:
-            config = row_config(row_settings(name), size=bench.size, seed=seed, device=bench.device)
-            results.setdefault(name, []).append(bench.run(name, config, TEST_SPLITS))
+    results = bench.run({name: row_settings(name) for name in rows}, TEST_SPLITS)
     write_curves(bench.out / "curves.png", {row.title: bench.out / "runs" / name / "0" for name, row in rows.items()})
     write_bars(bench.out / "bars.png", {row.title: results[name] for name, row in rows.items()})
     page = bench.out / "results.md"
@@ -110,14 +144,16 @@ def reproduce_open_points(bench: Bench) -> Path:
 
     Returns the page, open_points.md. Raises GkcmnError.
     """
-    results: dict[str, list[Result]] = {}
-    for seed in range(bench.seeds):
-        for title, settings in {"default": {}, **open_points()}.items():
-            config = row_config(settings, size=bench.size, seed=seed, device=bench.device, share=OPEN_POINTS_SHARE)
-            name = "open-" + "-".join("".join(c if c.isalnum() or c == "." else " " for c in title).split())
-            results.setdefault(title, []).append(bench.run(name, config, ("val",)))
+    base = row_config({}, size=bench.size, seed=0, device=bench.device).train
+    default = f"default: learning rate {base.learning_rate:g}, warm-up of {base.warmup_steps} steps"
+    variants: dict[str, Settings] = {default: {}, **open_points()}
+    names = {
+        title: "open-" + "-".join("".join(c if c.isalnum() or c == "." else " " for c in title).split())
+        for title in variants
+    }
+    results = bench.run({names[title]: variants[title] for title in variants}, ("val",), OPEN_POINTS_SHARE)
     page = bench.out / "open_points.md"
-    write_open_points(page, results, size=bench.size, seeds=bench.seeds)
+    write_open_points(page, {title: results[names[title]] for title in variants}, size=bench.size, seeds=bench.seeds)
     return page
 
 
