@@ -9,7 +9,7 @@ import numpy as np
 
 from extract.clips import plan_clips
 from extract.errors import StoreError
-from extract.records import VideoFeatures
+from extract.records import VideoRecord
 from extract.store import FeatureStore
 
 _BESIDE = "a part of an interrupted extraction lies beside it"
@@ -39,10 +39,11 @@ def mend(store: FeatureStore, fault: Fault) -> None:
 
 def _fault(store: FeatureStore, key: str) -> Fault | None:
     try:
-        if store.record(key) is None:
+        record = store.record(key)
+        if record is None:
             return Fault(key=key, cause="its extraction was interrupted")
         missing = "pieces of its features are gone" if store.is_missing_pieces(key) else None
-        cause = missing or _unsound(store.read(key), store)
+        cause = missing or _unsound(store, record)
     except StoreError as error:
         return Fault(key=key, cause=str(error).removeprefix(f"{store.place}: ").partition("; ")[0])
     if cause is None and store.leftovers(key):
@@ -50,19 +51,20 @@ def _fault(store: FeatureStore, key: str) -> Fault | None:
     return None if cause is None else Fault(key=key, cause=cause)
 
 
-def _unsound(video: VideoFeatures, store: FeatureStore) -> str | None:
-    """What contradicts what in a video that could be read."""
-    record, settings = video.record, store.settings
+def _unsound(store: FeatureStore, record: VideoRecord) -> str | None:
+    """What contradicts what in a video that can be read. Memory does not grow with its length."""
+    settings, maps = store.settings, store.lazy(record.key)
+    clip_frames, frame_times = store.times(record.key)
     expected = plan_clips(record.frame_count, length=int(settings["clip_length"]), stride=int(settings["clip_stride"]))
-    clips, channels = video.i3d.shape[:2]
-    if not np.array_equal(video.clip_frames, expected):
-        return f"its {len(video.clip_frames)} clip ranges are not those of {record.frame_count} frames"
-    if video.i3d.shape != (len(expected), channels, 7, 7) or video.i3d.dtype != np.float16:
-        return f"its features are {video.i3d.dtype} {video.i3d.shape}, for {len(expected)} clips"
-    if len(video.frame_times) != record.frame_count + 1 or not (np.diff(video.frame_times[:-1]) > 0).all():
+    if not np.array_equal(clip_frames, expected):
+        return f"its {len(clip_frames)} clip ranges are not those of {record.frame_count} frames"
+    if maps.ndim != 4 or maps.shape[::2] != (len(expected), 7) or maps.shape[3] != 7 or maps.dtype != np.float16:
+        return f"its features are {maps.dtype} {maps.shape}, for {len(expected)} clips"
+    if len(frame_times) != record.frame_count + 1 or not (np.diff(frame_times[:-1]) > 0).all():
         return "the times of its frames do not rise, or are not as many as its frames"
-    if not np.isfinite(video.i3d).all():
-        return "its features hold NaN or infinity"
-    if not video.i3d.reshape(clips, -1).any(axis=1).all():
-        return "a clip's features are all zero"
+    for piece in store.pieces(record.key):
+        if not np.isfinite(piece).all():
+            return "its features hold NaN or infinity"
+        if not piece.reshape(len(piece), -1).any(axis=1).all():
+            return "a clip's features are all zero"
     return None

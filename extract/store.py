@@ -37,9 +37,11 @@ from extract.zarr_groups import (
     array,
     child,
     content,
+    drop,
     generation,
     is_whole,
     level,
+    names,
     reading,
     refilling,
     remains,
@@ -150,12 +152,13 @@ class FeatureStore:
         )
 
     def keys(self) -> Iterator[str]:
-        """Keys of all complete videos, in no order."""
-        with reading(self.place, "the list of its videos", "extract the features again into a new store"):
-            videos = child(self._root, "videos")
-            for name, slot in videos.groups() if videos is not None else ():
-                if is_whole(slot):
-                    yield _key(name, slot)
+        """Keys of all complete videos, in no order. Raises StoreError at one that is damaged."""
+        for name in self._names("videos"):
+            with self._reading(unquote(name)):
+                slot = child(child(self._root, "videos"), name)
+                key = _key(name, slot) if slot is not None and is_whole(slot) else None
+            if key is not None:
+                yield key
 
     def record(self, key: str) -> VideoRecord | None:
         """What is known of a complete video; None if there is no such video. Raises StoreError."""
@@ -201,6 +204,26 @@ class FeatureStore:
             raise self._no_video(key)
         with self._reading(key):
             return array(_content(slot), "i3d")
+
+    def pieces(self, key: str) -> Iterator[np.ndarray]:
+        """A video's features some clips at a time, however long it is: float16 (clip, channel, 7, 7) each.
+
+        Raises StoreError.
+        """
+        maps = self.lazy(key)
+        for start in range(0, maps.shape[0], CLIPS_PER_SHARD):
+            with self._reading(key):
+                piece = np.asarray(maps[start : start + CLIPS_PER_SHARD])
+            yield piece
+
+    def times(self, key: str) -> tuple[np.ndarray, np.ndarray]:
+        """A video's `clip_frames` and `frame_times`, as `VideoFeatures` has them. Raises StoreError."""
+        slot = self._video(key)
+        if slot is None:
+            raise self._no_video(key)
+        with self._reading(key):
+            group = _content(slot)
+            return rows(group, "clip_frames"), rows(group, "frame_times")
 
     def stored_bytes(self, key: str) -> int:
         """What a video takes in the store. Raises StoreError."""
@@ -286,11 +309,19 @@ class FeatureStore:
     # Soundness
 
     def all_keys(self) -> Iterator[str]:
-        """Keys of all videos that were ever begun, whole or not. Raises StoreError."""
-        with reading(self.place, "the list of its videos", "extract the features again into a new store"):
-            videos = child(self._root, "videos")
-            for name, slot in sorted(videos.groups()) if videos is not None else ():
-                yield _key(name, slot)
+        """Keys of all videos that were ever begun, be they whole, damaged or neither. Raises StoreError."""
+        for name in self._names("videos"):
+            try:
+                with self._reading(name):
+                    slot = child(child(self._root, "videos"), name)
+                    key = unquote(name) if slot is None else _key(name, slot)
+            except StoreError:
+                key = unquote(name)
+            yield key
+
+    def _names(self, part: str) -> list[str]:
+        with reading(self.place, f"the list of its {part}", "extract the features again into a new store"):
+            return names(child(self._root, part))
 
     def is_missing_pieces(self, key: str) -> bool:
         """Whether pieces of a whole video's features are gone, which would read as zeros. Raises StoreError."""
@@ -309,12 +340,11 @@ class FeatureStore:
         """Remove a video, or only what killed writers left of it. Raises StoreError."""
         with writing(self.place, repr(key)):
             videos = child(self._root, "videos")
-            slot = child(videos, level(key))
-            if slot is not None and leftovers_only:
+            if leftovers_only and (slot := child(videos, level(key))) is not None:
                 for name in remains(slot):
-                    del slot[name]
-            elif videos is not None and level(key) in videos:
-                del videos[level(key)]
+                    drop(slot, name)
+            elif videos is not None:
+                drop(videos, level(key))
 
     # Queries
 

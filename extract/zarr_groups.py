@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import numpy as np
 import zarr
+from zarr.core.sync import sync
 from zarr.errors import BaseZarrError
 
 from extract.errors import GkcmnError, StoreError
@@ -51,10 +52,10 @@ def refilling(parent: zarr.Group, name: str, attributes: Mapping[str, Any]) -> I
     Until then a reader sees the old content. The slot's attributes name its content, so that one write of
     metadata switches both: what kills a writer, at whatever moment, leaves the old or the new.
     """
-    slot = parent.require_group(name)
+    slot = _slot(parent, name)
     old = slot.attrs.get(_GENERATION)
     for left in remains(slot):
-        del slot[left]
+        drop(slot, left)
     new = secrets.token_hex(4)
     try:
         yield slot.create_group(new, attributes={_GENERATION: new})
@@ -69,9 +70,45 @@ def refilling(parent: zarr.Group, name: str, attributes: Mapping[str, Any]) -> I
             del slot[str(old)]
 
 
+def _slot(parent: zarr.Group, name: str) -> zarr.Group:
+    try:
+        return parent.require_group(name)
+    except (ValueError, KeyError, TypeError, BaseZarrError):  # its metadata is damaged
+        drop(parent, name)
+        return parent.require_group(name)
+
+
 def remains(slot: zarr.Group) -> list[str]:
     """What killed writers left in a slot."""
-    return [key for key in slot.group_keys() if key != slot.attrs.get(_GENERATION)]
+    return [name for name in names(slot) if name != slot.attrs.get(_GENERATION)]
+
+
+def names(group: zarr.Group | None) -> list[str]:
+    """What lies in a group, by name, whether it can be read or not."""
+    if group is None:
+        return []
+    place = group.store_path
+
+    async def listed() -> list[str]:
+        return [name async for name in place.store.list_dir(place.path)]
+
+    # A writer that was killed may leave the file that was to become zarr.json.
+    return sorted(
+        name for name in sync(listed()) if name != "zarr.json" and not re.fullmatch(r"\..*|zarr\..*\.partial", name)
+    )
+
+
+def drop(group: zarr.Group, name: str) -> None:
+    """Remove what lies in a group under a name, whether it can be read or not."""
+    place = group.store_path / name
+
+    async def removed() -> None:
+        if await place.is_empty():
+            await place.delete()  # a file, or nothing
+        else:
+            await place.delete_dir()
+
+    sync(removed())
 
 
 def _check_there(slot: zarr.Group, generation: str, name: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from extract.files import replacing
-from extract.records import VideoFeatures
+from extract.store import FeatureStore
 from pipeline.figure import check_figure
 
 COLUMNS = 12
@@ -16,15 +16,16 @@ MOST = 96
 """Clips that are shown; of a longer video, as many at equal distances."""
 
 
-def write_activations(path: Path, video: VideoFeatures) -> None:
-    """Draw the mean over channels of each clip's 7x7 map, with its first frame. Raises OutputError."""
+def write_activations(path: Path, store: FeatureStore, key: str) -> None:
+    """Draw the mean over channels of each clip's 7x7 map, with its first frame. Raises OutputError or StoreError."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     kind = check_figure(path)
-    clips = len(video.i3d)
+    clip_frames, _ = store.times(key)
+    clips = len(clip_frames)
     shown = np.unique(np.linspace(0, clips - 1, min(clips, MOST)).round().astype(int))
-    maps = video.i3d[shown].astype(np.float32).mean(axis=1)
+    maps = np.concatenate([piece.astype(np.float32).mean(axis=1) for piece in store.pieces(key)])[shown]
     columns = min(COLUMNS, len(shown))
     rows = -(-len(shown) // columns)
     figure = Figure(figsize=(columns, 1.25 * rows + 0.5), layout="constrained")
@@ -33,7 +34,7 @@ def write_activations(path: Path, video: VideoFeatures) -> None:
         axes.set_axis_off()
         if place < len(shown):
             axes.imshow(maps[place], vmin=0, vmax=float(maps.max()), cmap="magma")
-            axes.set_title(str(video.clip_frames[shown[place], 0]), fontsize=7, pad=2)
-    figure.suptitle(f"{video.record.key}: mean activation of {len(shown)} of {clips} clips, by first frame", fontsize=9)
+            axes.set_title(str(clip_frames[shown[place], 0]), fontsize=7, pad=2)
+    figure.suptitle(f"{key}: mean activation of {len(shown)} of {clips} clips, by first frame", fontsize=9)
     with replacing(path) as partial:
         figure.savefig(partial, format=kind, dpi=120)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.table import Table
 
-from extract.records import Failure, VideoFeatures
+from extract.records import Failure
 from extract.store import FeatureStore
 from pipeline.intervals import Estimate
 from pipeline.prepare.rules import REJECTED, RULES
@@ -104,11 +104,14 @@ def failures_table(failures: Iterable[Failure]) -> Table:
     return table
 
 
-def record_table(video: VideoFeatures, store: FeatureStore) -> Table:
-    """All that a store knows of one video."""
-    table = Table("", video.record.key, show_header=True)
-    values = {**asdict(video.record), "clips": len(video.i3d), "bytes": store.stored_bytes(video.record.key)}
-    values["zeros"] = f"{float((video.i3d == 0).mean()):.3f} of all values"
+def record_table(store: FeatureStore, key: str) -> Table:
+    """All that a store knows of one video. Raises StoreError."""
+    maps, record = store.lazy(key), store.record(key)
+    assert record is not None
+    table = Table("", key, show_header=True)
+    zeros = sum(int((piece == 0).sum()) for piece in store.pieces(key))
+    values = {**asdict(record), "clips": maps.shape[0], "bytes": store.stored_bytes(key)}
+    values["zeros"] = f"{zeros / maps.size:.3f} of all values"
     for name, value in {**values, **store.settings}.items():
         if name != "key":
             table.add_row(name, str(value))

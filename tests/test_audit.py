@@ -77,6 +77,20 @@ def leave_a_part(slot: Path) -> None:
     (slot / "dead" / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group"}')
 
 
+def leave_a_stray(slot: Path) -> None:
+    (slot / "dead" / "i3d").mkdir(parents=True)
+    (slot / "dead" / "i3d" / "zarr.json").write_text("{")
+
+
+def begin(slot: Path) -> None:
+    shutil.rmtree(slot)
+    slot.mkdir()
+
+
+def garble_all(slot: Path) -> None:
+    (slot / "zarr.json").write_bytes(bytes(40))
+
+
 def garble(slot: Path) -> None:
     (generation(slot) / "i3d" / "zarr.json").write_text("{")
 
@@ -90,7 +104,10 @@ def garble(slot: Path) -> None:
         (lose_the_arrays, "cannot be read"),
         (interrupt, "its extraction was interrupted"),
         (leave_a_part, "lies beside it"),
+        (leave_a_stray, "lies beside it"),
+        (begin, "its extraction was interrupted"),
         (garble, "cannot be read"),
+        (garble_all, "cannot be read"),
     ],
 )
 def test_harm_is_found_and_mended(place: Path, harm: Callable[[Path], None], cause: str) -> None:
@@ -102,7 +119,9 @@ def test_harm_is_found_and_mended(place: Path, harm: Callable[[Path], None], cau
     mend(FeatureStore.open(place, writable=True), faults[0])
     store = FeatureStore.open(place)
     assert [fault for _, fault in audit(store) if fault is not None] == []
-    assert sorted(store.keys()) == (["b.mp4", "good/a.mp4"] if harm is leave_a_part else ["good/a.mp4"])
+    assert sorted(store.keys()) == (
+        ["b.mp4", "good/a.mp4"] if harm in (leave_a_part, leave_a_stray) else ["good/a.mp4"]
+    )
     assert store.read("good/a.mp4").i3d.shape == (CLIPS_PER_SHARD + 3, 4, 7, 7)
 
 
@@ -140,5 +159,5 @@ def test_statistics_are_those_of_all_values(tmp_path: Path) -> None:
 def test_activations_are_drawn(tmp_path: Path, clips: int) -> None:
     store = FeatureStore.open_for(tmp_path / "s.zarr", SETTINGS)
     write(store, "a", clips)
-    write_activations(tmp_path / "a.png", store.read("a"))
+    write_activations(tmp_path / "a.png", store, "a")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
