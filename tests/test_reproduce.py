@@ -81,6 +81,8 @@ def test_the_page_has_means_spreads_intervals_and_what_went_wrong(tmp_path: Path
     assert "| GKCMN | 75.00 | 80.00 | 80.00 |" in blame
     wrong = page.partition("## What goes wrong")[2]
     assert "| GKCMN | 75.0 % | 5.0 % | 5.0 % | 15.0 % |" in wrong
+    hard = page.partition("## What is hard")[2]
+    assert "| declarative | 10 | 40.00 | 75.00 | 80.00 |" in hard
     unseen = page.partition("## What was never seen")[2]
     assert "| BM | 40.00 | 40.00 | 40.00 |" in unseen
     write_bars(tmp_path / "b.png", {"BM": results["bm"], "GKCMN": results["gkcmn"]})

@@ -30,6 +30,8 @@ class Scored:
     viou: np.ndarray
     trivial: dict[str, dict[str, float]]
     """Means of the trivial rows, by row and metric."""
+    groups: dict[str, tuple[int, float]]
+    """By group of samples (kind and length of sentence, length of span, area of box), their number and mean vIoU."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +70,7 @@ def write_page(
         "## What was never seen\n\n" + _unseen(results, titles),
         "## Which part is to blame\n\n" + _blame(results, titles),
         "## What goes wrong\n\n" + _confusions(results, titles),
+        "## What is hard\n\n" + _groups(results, titles),
     ]
     write_text(path, "\n\n".join(parts) + "\n")
 
@@ -156,6 +159,15 @@ def _confusions(results: Mapping[str, Sequence[Result]], titles: Mapping[str, st
     return "\n".join(lines) + "\n\n" + note
 
 
+def _groups(results: Mapping[str, Sequence[Result]], titles: Mapping[str, str]) -> str:
+    """m_vIoU on each group of the split test."""
+    lines = [_line(["m_vIoU", "sentences", *(titles[name] for name in results)]), _line(["---"] * (2 + len(results)))]
+    for group, (samples, _) in next(iter(results.values()))[0].own["test"].groups.items():
+        means = [np.mean([run.own["test"].groups[group][1] for run in runs]) for runs in results.values()]
+        lines.append(_line([group, str(samples), *(f"{100 * mean:.2f}" for mean in means)]))
+    return "\n".join(lines)
+
+
 def _scored(path: Path) -> Scored:
     content = json.loads(path.read_text(encoding="utf-8"))
     scores = [SampleScore(tiou=line["tiou"], viou=line["viou"]) for line in content["samples"]]
@@ -167,6 +179,11 @@ def _scored(path: Path) -> Scored:
         trivial={
             name: {metric: value["mean"] for metric, value in row.items() if metric != "samples"}
             for name, row in content["trivial"].items()
+        },
+        groups={
+            group: (values["samples"], values["m_gt_vIoU" if content["temporal_gt"] else "m_vIoU"]["mean"])
+            for part in content["groups"].values()
+            for group, values in part.items()
         },
     )
 
