@@ -66,8 +66,8 @@ demo: install opengl ## The whole line on a dozen videos drawn here; results in 
 	@echo "checkpoint         $(DEMO)/run (losses in log.jsonl, scores in evaluation/scores.json)"
 	@echo "a tube             $(DEMO)/tube.json, drawn in $(DEMO)/overlay.mp4"
 
-bench: install ## Measure speed and memory of extraction
-	$(BIN)/python -m tests.bench
+bench: install ## Measure speed and memory of extraction; ARGS=2 with a video of two hours
+	$(BIN)/python -m tests.bench $(ARGS)
 
 opengl:
 	@if ! ldconfig -p | grep -q 'libEGL\.so\.1' && command -v apt-get > /dev/null; then \

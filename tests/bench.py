@@ -1,76 +1,145 @@
-"""Speed and memory of extraction: `make bench`.
+"""Speed and memory of extraction: `make bench`, or `make bench ARGS=2` with a video of two hours.
 
 Times are of this machine at this moment; the ratios in one run are what can be compared.
 """
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
 import time
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 
 from extract.clips import batched, iter_clips
 from extract.i3d import load_backbone
 from extract.store import FeatureStore
 from extract.video import open_video
+from tests.cluster import cluster
 from tests.media import moving_square, write_video
 
+RATE = 5
+"""Frames a second of the long video."""
+SECONDS = 10
+"""Of the short one, which the long one repeats."""
 CHILD = """
-import resource, sys
+import json, resource, sys
 from cli import main
-main(["features", sys.argv[1], "--store", sys.argv[2]], standalone_mode=False)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+main(["features", *sys.argv[1:]], standalone_mode=False)
+peaks = [resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+print(json.dumps(peaks))
 """
 
 
-def main() -> None:
+def main(hours: float = 0) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        short = write_video(root / "short.mp4", moving_square(60, width=320, height=240))
-        long = write_video(root / "long.mp4", moving_square(600, width=320, height=240))
-        begun = time.perf_counter()
-        with open_video(long, timeout_s=60, size=224) as stream:
-            frames = list(stream.frames)
-        decode_s = time.perf_counter() - begun
-        print(f"decode and stretch      {len(frames) / decode_s:8.1f} frames/s")
+        one_process(Path(folder))
+        workers(Path(folder))
+        if hours:
+            length(Path(folder), hours)
 
-        backbone = load_backbone("inception", weights=None, device="cpu")
-        batches = list(batched(iter_clips(frames[:132], length=8, stride=4), 4))
-        backbone(batches[0])
-        begun = time.perf_counter()
-        for batch in batches:
-            backbone(batch)
-        bare = sum(map(len, batches)) / (time.perf_counter() - begun)
-        print(f"backbone alone          {bare:8.2f} clips/s")
 
-        peaks = []
-        for video in (short, long):
+def one_process(root: Path) -> None:
+    """Decoding, the backbone and the whole command."""
+    short = write_video(root / "short.mp4", moving_square(60, width=320, height=240))
+    long = write_video(root / "long.mp4", moving_square(600, width=320, height=240))
+    begun = time.perf_counter()
+    with open_video(long, timeout_s=60, size=224) as stream:
+        frames = list(stream.frames)
+    decode_s = time.perf_counter() - begun
+    print(f"decode and stretch      {len(frames) / decode_s:8.1f} frames/s")
+
+    backbone = load_backbone("inception", weights=None, device="cpu")
+    batches = list(batched(iter_clips(frames[:132], length=8, stride=4), 4))
+    backbone(batches[0])
+    begun = time.perf_counter()
+    for batch in batches:
+        backbone(batch)
+    bare = sum(map(len, batches)) / (time.perf_counter() - begun)
+    print(f"backbone alone          {bare:8.2f} clips/s")
+
+    store = root / "s.zarr"
+    peaks = []
+    for video in (short, long):
+        begun = time.perf_counter()
+        peaks.append(extract(video, store)[0])
+        spent = time.perf_counter() - begun
+    begun = time.perf_counter()
+    features = FeatureStore.open(store).read("long.mp4").i3d
+    read_s = time.perf_counter() - begun
+    clips = len(features)
+    print(f"the whole command       {clips / spent:8.2f} clips/s, {clips / spent / bare:.2f} of the backbone alone")
+    print(f"peak memory             {peaks[0]:.0f} MiB for 60 frames, {peaks[1]:.0f} MiB for 600: ", end="")
+    print(f"{peaks[1] / peaks[0]:.2f}")
+    size = sum(path.stat().st_size for path in (store / "videos/long.mp4").rglob("*") if path.is_file())
+    print(f"read from the store     {features.nbytes / read_s / 2**20:8.1f} MiB/s")
+    print(f"stored at               {size / features.nbytes:8.2f} of float16 ({np.mean(features == 0):.2f} are zeros)")
+
+
+def workers(root: Path) -> None:
+    """A scheduler with one worker of one thread, and with two."""
+    for number in range(8):
+        write_video(root / "v" / f"{number}.mp4", moving_square(160, seed=number))
+        if number < 2:
+            write_video(root / "warm" / f"{number}.mp4", moving_square(16, seed=number))
+    spent = []
+    for count in (1, 2):
+        folder = root / f"cluster{count}"
+        folder.mkdir()
+        with cluster(folder, count) as (address, _):
+            # Each worker loads the weights, as it does for its first video alone.
+            extract(root / "warm", folder / "warm.zarr", "--scheduler", address)
             begun = time.perf_counter()
-            done = subprocess.run(
-                [sys.executable, "-c", CHILD, str(video), str(root / "s.zarr")],
-                check=True, capture_output=True, text=True,
-            )  # fmt: skip
-            peaks.append(int(done.stdout.split()[-1]))
-            spent = time.perf_counter() - begun
-        clips = len(FeatureStore.open(root / "s.zarr").read("long.mp4").i3d)
-        print(f"the whole command       {clips / spent:8.2f} clips/s, {clips / spent / bare:.2f} of the backbone alone")
-        print(
-            f"peak memory             {peaks[0]} MiB for 60 frames, {peaks[1]} MiB for 600: {peaks[1] / peaks[0]:.2f}"
-        )
+            extract(root / "v", folder / "s.zarr", "--scheduler", address)
+            spent.append(time.perf_counter() - begun)
+    print(f"dask workers            {spent[0]:.1f} s with one, {spent[1]:.1f} s with two: {spent[0] / spent[1]:.2f}")
 
-        begun = time.perf_counter()
-        features = FeatureStore.open(root / "s.zarr").read("long.mp4").i3d
-        read_s = time.perf_counter() - begun
-        size = sum(path.stat().st_size for path in (root / "s.zarr/videos/long.mp4").rglob("*") if path.is_file())
-        print(f"read from the store     {features.nbytes / read_s / 2**20:8.1f} MiB/s")
+
+def length(root: Path, hours: float) -> None:
+    """A video of 1080p and the same repeated to some hours."""
+    frames = moving_square(RATE * SECONDS, width=1920, height=1080)
+    short = write_video(root / "1080p.mp4", frames, rate=Fraction(RATE))
+    long = repeated(short, root / "hours.mp4", round(hours * 3600 / SECONDS))
+    peaks = [extract(video, root / "length.zarr") for video in (short, long)]
+    for name, (one, other) in zip(("extraction", "its decoder"), zip(*peaks, strict=True), strict=True):
         print(
-            f"stored at               {size / features.nbytes:8.2f} of float16 ({np.mean(features == 0):.2f} are zeros)"
+            f"peak memory, {name:11}{one:.0f} MiB for {SECONDS} s, {other:.0f} MiB for {hours:g} h: {other / one:.2f}"
         )
+    record = FeatureStore.open(root / "length.zarr").record("hours.mp4")
+    assert record is not None
+    print(f"                        {record.frame_count} frames of {record.width}x{record.height}")
+
+
+def extract(videos: Path, store: Path, *options: str) -> list[float]:
+    """Run `features`, and return its peak memory and that of its decoder, in MiB."""
+    command = [sys.executable, "-c", CHILD, str(videos), "--store", str(store), *options]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    peaks: list[float] = json.loads(done.stdout.splitlines()[-1])
+    return peaks
+
+
+def repeated(source: Path, path: Path, times: int) -> Path:
+    """The same stream many times over, without encoding it again."""
+    with av.open(str(source)) as video, av.open(str(path), "w") as out:
+        inner = video.streams.video[0]
+        stream = out.add_stream_from_template(inner)
+        assert inner.time_base is not None
+        packets = [packet for packet in video.demux(inner) if packet.pts is not None and packet.dts is not None]
+        kept = [(bytes(packet), packet.pts or 0, packet.dts or 0, packet.is_keyframe) for packet in packets]
+        turn = round(SECONDS / inner.time_base)
+        for number in range(times):
+            for data, pts, dts, is_key in kept:
+                packet = av.Packet(data)
+                packet.stream, packet.time_base, packet.is_keyframe = stream, inner.time_base, is_key
+                packet.pts, packet.dts = pts + number * turn, dts + number * turn
+                out.mux(packet)
+    return path
 
 
 if __name__ == "__main__":
-    main()
+    main(*(float(word) for word in sys.argv[1:]))

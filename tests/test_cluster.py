@@ -2,64 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from extract.store import FeatureStore
+from tests.cluster import cluster, wait
 from tests.media import moving_square, write_video
 
-DASK = (sys.executable, "-m", "dask")
-
-
-@contextmanager
-def running(*command: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)
-        try:
-            yield process
-        finally:
-            process.kill()
-            process.wait()
+Cluster = tuple[str, list[subprocess.Popen[bytes]]]
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
-    """The commands of docs/cluster.md: a scheduler and two workers."""
-    file = tmp_path / "scheduler.json"
-    common = ("--scheduler-file", str(file), "--no-dashboard")
-    with ExitStack() as stack:
-        stack.enter_context(running(*DASK, "scheduler", "--port", "0", *common, log=tmp_path / "scheduler.log"))
-        workers = [
-            stack.enter_context(
-                running(*DASK, "worker", "--nthreads", "1", "--no-nanny", *common, log=tmp_path / f"worker{number}.log")
-            )
-            for number in range(2)
-        ]
-        wait(file.is_file)
-        yield json.loads(file.read_text())["address"], workers
+def two_workers(tmp_path: Path) -> Iterator[Cluster]:
+    with cluster(tmp_path, 2) as started:
+        yield started
 
 
-def wait(condition: object) -> None:
-    assert callable(condition)
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def test_a_worker_that_dies_has_its_videos_redone(
-    cluster: tuple[str, list[subprocess.Popen[bytes]]], tmp_path: Path
-) -> None:
-    address, workers = cluster
+def test_a_worker_that_dies_has_its_videos_redone(two_workers: Cluster, tmp_path: Path) -> None:
+    address, workers = two_workers
     for number in range(6):
         write_video(tmp_path / "v" / f"{number}.mp4", moving_square(24 + 4 * number, seed=number))
     place = tmp_path / "s.zarr"
