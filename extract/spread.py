@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from extract.errors import GkcmnError, WorkerDiedError
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Tell = Callable[..., None]
 """Called while an item is worked on; what it is given reaches `on_event`, wherever the work is done."""
-_TOPIC = "gkcmn-events"
+POLL_S = 5.0
+"""After which workers that came or went are noticed, if no item ends before."""
+_PRELOAD = """
+import logging, signal
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+logging.getLogger("distributed").setLevel(logging.CRITICAL)
+"""
+"""Run by each worker of this machine: Ctrl-C reaches all processes of a terminal, and the first alone answers it."""
 _log = logging.getLogger(__name__)
 
 
@@ -70,25 +79,58 @@ def spread(
             yield _done_here(work, item, on_event)
         return
     workers = min(workers, len(items))
+    topic = f"gkcmn-{secrets.token_hex(8)}"  # another command on the same scheduler has its own
+    threads = max(1, len(os.sched_getaffinity(0)) // workers) if scheduler is None else None
     with _client(workers, scheduler) as client:
-        from distributed import KilledWorker, as_completed
+        client.subscribe_topic(topic, lambda event: on_event(*event[1]))
 
-        client.subscribe_topic(_TOPIC, lambda event: on_event(*event[1]))
-        threads = max(1, len(os.sched_getaffinity(0)) // workers) if scheduler is None else None
-        tasks = {client.submit(_on_worker, work, item, threads, pure=False): item for item in items}
-        for task in as_completed(tasks):
-            if task.cancelled():
-                raise GkcmnError(f"{scheduler or 'dask'}: the scheduler went away; run the same command again")
-            error = task.exception()
-            if error is None:
-                yield Done(item=tasks[task], result=task.result())
-                continue
-            if isinstance(error, KilledWorker):
-                error = WorkerDiedError(
-                    f"{error.allowed_failures + 1} workers died at it, perhaps for want of memory; see the workers' "
-                    "logs, and try it alone"
-                )
-            yield Done(item=tasks[task], error=error)
+        def submit(item: Item) -> Future[Result]:
+            return client.submit(_on_worker, work, item, threads, topic, pure=False)
+
+        yield from _each(client, submit, items, scheduler or "dask")
+
+
+def _each(
+    client: Client, submit: Callable[[Item], Future[Result]], items: Sequence[Item], place: str
+) -> Iterator[Done[Item, Result]]:
+    """Keep each worker's threads busy, and none with more: what waits at a worker that dies counts as its killer.
+
+    A task is released when it has ended: dask would do it again if the worker that holds its result died.
+    """
+    from distributed import CancelledError, wait
+
+    todo = deque(items)
+    running: dict[Future[Result], Item] = {}
+    is_warned = False
+    while todo or running:
+        try:
+            threads = sum(client.nthreads().values())
+            if threads == 0 and not is_warned:
+                _log.warning("%s has no workers; waiting for some", place)
+            is_warned = threads == 0
+            while todo and len(running) < max(1, threads):
+                item = todo.popleft()
+                running[submit(item)] = item
+            with suppress(TimeoutError):
+                wait(list(running), timeout=POLL_S, return_when="FIRST_COMPLETED")
+            ended = [_released(task, running.pop(task)) for task in list(running) if task.done()]
+        except (CancelledError, OSError) as error:
+            raise GkcmnError(f"{place}: the scheduler went away; run the same command again") from error
+        yield from ended
+
+
+def _released(task: Future[Result], item: Item) -> Done[Item, Result]:
+    from distributed import KilledWorker
+
+    error = task.exception()
+    result = task.result() if error is None else None
+    task.release()
+    if isinstance(error, KilledWorker):
+        error = WorkerDiedError(
+            f"{error.allowed_failures + 1} workers died at it, perhaps for want of memory; see the workers' "
+            "logs, and try it alone"
+        )
+    return Done(item=item, result=result, error=error)
 
 
 def _done_here(work: Callable[[Item, Tell], Result], item: Item, on_event: Tell) -> Done[Item, Result]:
@@ -98,7 +140,7 @@ def _done_here(work: Callable[[Item, Tell], Result], item: Item, on_event: Tell)
         return Done(item=item, error=error)
 
 
-def _on_worker(work: Callable[[Item, Tell], Result], item: Item, threads: int | None) -> Result:
+def _on_worker(work: Callable[[Item, Tell], Result], item: Item, threads: int | None, topic: str) -> Result:
     """The task that a dask worker runs."""
     import torch
     from distributed import get_worker
@@ -106,7 +148,7 @@ def _on_worker(work: Callable[[Item, Tell], Result], item: Item, threads: int | 
     if threads is not None:
         torch.set_num_threads(threads)
     worker = get_worker()
-    return work(item, lambda *event: worker.log_event(_TOPIC, event))
+    return work(item, lambda *event: worker.log_event(topic, event))
 
 
 @contextmanager
@@ -114,19 +156,27 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Client]:
     """A client of that scheduler, or of a cluster of processes on this machine."""
     from distributed import Client, LocalCluster
 
+    # What becomes of an item is told by its outcome.
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     if scheduler is not None:
         try:
             client = Client(scheduler, timeout="10s")
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError) as error:
             raise GkcmnError(f"{scheduler}: no dask scheduler answers ({error}); check the address") from error
         with client:
-            if not client.scheduler_info()["workers"]:
-                _log.warning("%s has no workers yet; waiting for some", scheduler)
             yield client
         return
     with (
         # What is done with an item needs little memory, however large it is: dask need not watch over it.
-        LocalCluster(n_workers=workers, threads_per_worker=1, memory_limit=0, dashboard_address=None) as cluster,
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            memory_limit=0,
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.CRITICAL,
+            preload=_PRELOAD,
+        ) as cluster,
         Client(cluster) as client,
     ):
         yield client

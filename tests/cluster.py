@@ -27,8 +27,15 @@ def cluster(folder: Path, workers: int) -> Iterator[tuple[str, list[subprocess.P
             )
             for number in range(workers)
         ]
-        wait(file.is_file)
-        yield json.loads(file.read_text())["address"], started
+        wait(lambda: _address(file) is not None)
+        yield str(_address(file)), started
+
+
+def _address(file: Path) -> str | None:
+    try:
+        return str(json.loads(file.read_text())["address"])
+    except (FileNotFoundError, ValueError):  # not there, or not whole yet
+        return None
 
 
 def wait(condition: Callable[[], bool]) -> None:

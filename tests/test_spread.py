@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
+from functools import partial
+from pathlib import Path
 
 import pytest
 
-from extract.errors import MediaError
+from extract.errors import MediaError, WorkerDiedError
 from extract.spread import Tell, spread
 
 
@@ -14,25 +17,44 @@ from extract.spread import Tell, spread
 def test_each_item_is_done_and_told_of_and_one_error_ends_no_other(workers: int) -> None:
     def work(item: int, tell: Tell) -> tuple[int, int]:
         tell(item, "begun")
+        time.sleep(0.3)  # so that no worker does all
         if item == 2:
             raise MediaError("2: no video; give another")
         return item * item, os.getpid()
 
     events: list[tuple[object, ...]] = []
-    found = list(spread(work, range(5), workers=workers, on_event=lambda *event: events.append(event)))
+    found = list(spread(work, range(6), workers=workers, on_event=lambda *event: events.append(event)))
     # The last may still be on their way when all is done.
     assert events
-    assert set(events) <= {(item, "begun") for item in range(5)}
+    assert set(events) <= {(item, "begun") for item in range(6)}
     squares = sorted(done.value()[0] for done in found if done.error is None)
-    assert squares == [0, 1, 9, 16]
+    assert squares == [0, 1, 9, 16, 25]
     (failed,) = [done for done in found if done.error is not None]
     assert failed.item == 2
     with pytest.raises(MediaError, match="2: no video"):
         failed.value()
     processes = {done.value()[1] for done in found if done.error is None}
+    assert len(processes) == workers
     assert (os.getpid() in processes) == (workers == 1)
 
 
 def test_one_item_needs_no_other_process() -> None:
     (done,) = spread(lambda item, _: (item, os.getpid()), ["a"], workers=4)
     assert done.value() == ("a", os.getpid())
+
+
+def test_what_kills_its_workers_fails_alone_and_nothing_is_done_twice(tmp_path: Path) -> None:
+    def work(item: str, _: Tell, *, log: Path) -> str:
+        with log.open("a") as file:
+            file.write(f"{item}\n")
+        if item == "killer":
+            time.sleep(0.5)  # others have ended by then
+            os._exit(1)
+        return item
+
+    items = ["a", "b", "killer", "c", "d", "e"]
+    found = {done.item: done for done in spread(partial(work, log=tmp_path / "log"), items, workers=2)}
+    assert isinstance(found["killer"].error, WorkerDiedError)
+    assert [found[item].value() for item in items if item != "killer"] == ["a", "b", "c", "d", "e"]
+    tries = (tmp_path / "log").read_text().split()
+    assert {item: tries.count(item) for item in set(tries)} == {**dict.fromkeys("abcde", 1), "killer": 4}
