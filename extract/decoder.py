@@ -199,9 +199,14 @@ def open_av(path: str) -> Source:
 
     def frames() -> Iterator[tuple[float, np.ndarray]]:
         frame: av.VideoFrame | None = first
-        start = -1 / fps
+        start, shift = -1 / fps, -origin_s
         while frame is not None:
-            start = float(frame.time) - origin_s if frame.time is not None else start + 1 / fps
+            after = start + 1 / fps
+            if frame.time is not None:
+                if float(frame.time) + shift <= start:  # files joined end to end: each has a clock of its own
+                    shift = after - float(frame.time)
+                after = float(frame.time) + shift
+            start = after
             pixels = frame.to_ndarray(format="rgb24", width=first.width, height=first.height)
             yield start, np.ascontiguousarray(np.rot90(pixels, -turn % 4)) if turn else pixels
             try:
