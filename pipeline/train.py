@@ -22,6 +22,7 @@ from model.build import build_model
 from model.grounder import Grounder, Losses
 from pipeline.checkpoint import (
     LOG,
+    TRAINING,
     Progress,
     RunSettings,
     load_progress,
@@ -118,9 +119,14 @@ def train(
         optimiser, lambda step: learning_rate_factor(step, steps, config.train)
     )
     if progress is not None:
-        model.load_state_dict(progress.state["model"])
-        optimiser.load_state_dict(progress.state["optimiser"])
-        schedule.load_state_dict(progress.state["schedule"])
+        try:
+            model.load_state_dict(progress.state["model"])
+            optimiser.load_state_dict(progress.state["optimiser"])
+            schedule.load_state_dict(progress.state["schedule"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise CheckpointError(
+                f"{run / TRAINING}: of another version of the model; train into another folder"
+            ) from error
     order = torch.Generator()
     loader = DataLoader(
         dataset,

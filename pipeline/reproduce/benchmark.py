@@ -12,6 +12,8 @@ from extract.inputs import find_videos
 from extract.run import extract_videos
 from pipeline.config import Config
 from pipeline.features import prepare
+from pipeline.index import read_index
+from pipeline.queries import ensure_queries
 from pipeline.synth.run import VERSION, draw_videos
 from pipeline.synth.script import Split
 
@@ -70,4 +72,6 @@ def ensure_benchmark(size: Size, cache: Path, config: Config, *, workers: int, o
             raise GkcmnError(outcome.failure.message)
         done += 1
         on_progress("extract features", done, len(videos))
+    # At once for all runs: side by side each would write its own.
+    ensure_queries((sample.query for sample in read_index(index)), place, config.extract)
     return Benchmark(index=index, store=place)
