@@ -188,28 +188,31 @@ def features(
 @click.option("--repair", is_flag=True, help="Remove what is faulty, so that `features` extracts it again.")
 @_with(config_options)
 def verify(place: str | None, repair: bool, config_file: Path | None, assignments: tuple[str, ...]) -> None:
-    """Audit every video of STORE: shapes, checksums, ranges and values of its features."""
+    """Audit every video of STORE: shapes, checksums, ranges and values of its features.
+
+    While `features` writes into STORE, what it has begun counts as interrupted: repair when it has ended.
+    """
     config = _config(config_file, assignments, {"paths.store": place})
     from extract.audit import audit, mend
     from extract.store import FeatureStore
 
     store = FeatureStore.open(config.paths.store, writable=repair)
-    faults = []
-    count = 0
+    faults, mended, count = 0, 0, 0
     with _progress() as progress:
         task = progress.add_task("verify", total=len(list(store.all_keys())), rate="")
         for count, (_, fault) in enumerate(audit(store), start=1):
             progress.update(task, completed=count)
             if fault is not None:
-                faults.append(fault)
+                faults += 1
                 click.echo(f"{fault.key}: {fault.cause}")
-                if repair:
-                    mend(store, fault)
-    if faults and repair:
-        click.echo(f"{count} videos, {len(faults)} faulty: removed; run the same `features` command again")
-    else:
-        click.echo(f"{count} videos, {len(faults)} faulty" + ("; mend them with --repair" if faults else ""))
-    if faults and not repair:
+                mended += repair and mend(store, fault)
+    told = f"{count} videos, {faults} faulty"
+    if mended:
+        told += f", {mended} removed; run the same `features` command again"
+    elif faults and not repair:
+        told += "; mend them with --repair"
+    click.echo(told)
+    if faults > mended:
         sys.exit(1)
 
 
@@ -232,7 +235,7 @@ def inspect(
 
     if picture is not None and video is None:
         raise click.UsageError("--picture needs a VIDEO")
-    console = Console()
+    console = Console(markup=False)
     store = FeatureStore.open(config.paths.store)
     if video is not None:
         console.print(record_table(store, video))
@@ -413,7 +416,7 @@ def compare(before: Path, after: Path, show: int) -> None:
     from pipeline.tables import changes_table, comparison_table
 
     comparison = compare_reports(before, after)
-    console = Console()
+    console = Console(markup=False)
     console.print(comparison_table(comparison))
     click.echo(f"{len(comparison.changes)} of {comparison.samples} samples changed")
     if shown := comparison.changes[:show]:
@@ -497,7 +500,7 @@ def _prepare(
             on_video=lambda done, total: progress.update(task, completed=done, total=total),
         )  # fmt: skip
     if prepared.findings:
-        Console().print(findings_table(prepared))
+        Console(markup=False).print(findings_table(prepared))
     for split, kinds in prepared.counts().items():
         parts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
         click.echo(f"{split or 'no split'}: {parts}, of {prepared.videos(split)} videos")
@@ -708,9 +711,9 @@ def _progress() -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False)
     with Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
         TextColumn("{task.fields[rate]}"), console=console, transient=True,
         redirect_stdout=sys.stdout.isatty(), disable=not (console.is_terminal and _is_first_process()),
     ) as progress:  # fmt: skip
@@ -748,7 +751,7 @@ def _print_report(report: Report) -> None:
 
     from pipeline.tables import report_table
 
-    Console().print(report_table(report))
+    Console(markup=False).print(report_table(report))
     if report.missing:
         shown = ", ".join(report.missing[:5]) + (" ..." if len(report.missing) > 5 else "")
         _warn(f"{len(report.missing)} samples have no prediction and count as 0: {shown}")
@@ -770,7 +773,7 @@ def _print_grounding(found: Grounding) -> None:
     for frame in sorted({*range(start, end, step), end - 1}):
         box = (f"{side:.0f}" for side in found.tube.boxes[frame - start])
         table.add_row(str(frame), f"{frame / found.record.fps:.2f}", *box)
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 if __name__ == "__main__":

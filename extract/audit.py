@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from extract.clips import plan_clips
-from extract.errors import StoreError
+from extract.errors import StoreError, StoreUnreachableError
 from extract.records import VideoRecord
 from extract.store import FeatureStore
 
@@ -21,6 +21,8 @@ class Fault:
 
     key: str
     cause: str
+    is_passing: bool = False
+    """Whether it may be sound, but cannot be read at this moment."""
 
 
 def audit(store: FeatureStore) -> Iterator[tuple[str, Fault | None]]:
@@ -32,9 +34,15 @@ def audit(store: FeatureStore) -> Iterator[tuple[str, Fault | None]]:
         yield key, _fault(store, key)
 
 
-def mend(store: FeatureStore, fault: Fault) -> None:
-    """Remove what is faulty: the video, or only what lies beside it. Raises StoreError."""
+def mend(store: FeatureStore, fault: Fault) -> bool:
+    """Remove what is faulty, the video or only what lies beside it, if it is faulty still; return whether it was.
+
+    Raises StoreError.
+    """
+    if fault.is_passing or _fault(store, fault.key) != fault:
+        return False
     store.remove(fault.key, leftovers_only=fault.cause == _BESIDE)
+    return True
 
 
 def _fault(store: FeatureStore, key: str) -> Fault | None:
@@ -45,7 +53,8 @@ def _fault(store: FeatureStore, key: str) -> Fault | None:
         missing = "pieces of its features are gone" if store.is_missing_pieces(key) else None
         cause = missing or _unsound(store, record)
     except StoreError as error:
-        return Fault(key=key, cause=str(error).removeprefix(f"{store.place}: ").partition("; ")[0])
+        cause = str(error).removeprefix(f"{store.place}: ").partition("; ")[0]
+        return Fault(key=key, cause=cause, is_passing=isinstance(error, StoreUnreachableError))
     if cause is None and store.leftovers(key):
         cause = _BESIDE
     return None if cause is None else Fault(key=key, cause=cause)

@@ -33,6 +33,10 @@ class StoreError(GkcmnError, ValueError):
     """A feature store is damaged, lacks what was asked for, or cannot be written."""
 
 
+class StoreUnreachableError(StoreError):
+    """A feature store cannot be read at this moment, though it may be sound."""
+
+
 class StoreMismatchError(StoreError):
     """A feature store was made with other settings than those asked for."""
 

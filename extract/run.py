@@ -14,7 +14,7 @@ from typing import Any
 from extract.ahead import ahead
 from extract.clips import batched, clip_count, iter_clips, plan_clips
 from extract.config import ExtractConfig
-from extract.errors import GkcmnError, MediaError, MissingInputError, StoreError
+from extract.errors import GkcmnError, MediaError, MissingInputError, StoreError, StoreUnreachableError
 from extract.files import absolute
 from extract.i3d import Backbone, load_backbone
 from extract.inputs import VideoInput
@@ -93,8 +93,13 @@ def extract_videos(
         yield _noted(failed or done.value(), place)
 
 
-def pending(videos: Sequence[VideoInput], store: FeatureStore) -> list[VideoInput]:
+def pending(videos: Sequence[VideoInput], store: FeatureStore, *, strict: bool = False) -> list[VideoInput]:
     """Those videos that the store does not hold whole, as they are now.
+
+    Args:
+        videos: what is wanted.
+        store: what there is.
+        strict: whether a video that broke off is not whole.
 
     Raises:
         StoreError: the store holds another video under the same key.
@@ -103,10 +108,14 @@ def pending(videos: Sequence[VideoInput], store: FeatureStore) -> list[VideoInpu
     for video in videos:
         try:
             record = store.record(video.key)
+        except StoreUnreachableError:
+            raise
         except StoreError:
             record = None  # damaged
         if record is None or not video.path.is_file():
             todo.append(video)  # what cannot be read fails by itself
+        elif strict and record.fault is not None:
+            todo.append(video)
         elif record.source_digest == source_digest(video.path):
             store.forget_failure(video.key)
         elif record.source == str(video.path.resolve()):

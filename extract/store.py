@@ -344,7 +344,10 @@ class FeatureStore:
                 for name in remains(slot):
                     drop(slot, name)
             elif videos is not None:
-                drop(videos, level(key))
+                for name in names(videos):
+                    # The name of a damaged slot is all that is left of a key, and a long one is cut.
+                    if level(key) == name or unquote(name) == key:
+                        drop(videos, name)
 
     # Queries
 

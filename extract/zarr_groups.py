@@ -15,13 +15,14 @@ import zarr
 from zarr.core.sync import sync
 from zarr.errors import BaseZarrError
 
-from extract.errors import GkcmnError, StoreError
+from extract.errors import GkcmnError, StoreError, StoreUnreachableError
 
 _GENERATION = "generation"
 LONGEST = 200
 """Bytes of a name on one level: file systems take 255, and zarr adds to it as it writes."""
 # What damaged metadata and chunks were seen to raise; codecs raise RuntimeError.
-_DAMAGE = (BaseZarrError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, OSError)
+_ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+_DAMAGE = (BaseZarrError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, *_ABSENT)
 
 
 def child(group: zarr.Group | None, name: str) -> zarr.Group | None:
@@ -121,14 +122,22 @@ def _check_there(slot: zarr.Group, generation: str, name: str) -> None:
 
 @contextmanager
 def reading(place: str, what: str, remedy: str) -> Iterator[None]:
-    """Turn what damaged data raises into a StoreError."""
+    """Turn what damaged data raises into a StoreError, and what a place does into a StoreUnreachableError."""
     try:
         yield
     except GkcmnError:
         raise
     except _DAMAGE as error:
-        lines = str(error).splitlines() or [type(error).__name__]
-        raise StoreError(f"{place}: {what} cannot be read ({lines[0]}); {remedy}") from error
+        raise StoreError(f"{place}: {what} cannot be read ({_first_line(error)}); {remedy}") from error
+    except OSError as error:
+        raise StoreUnreachableError(
+            f"{place}: {what} cannot be read at this moment ({error.strerror or _first_line(error)}); "
+            "check rights and connection, and run the same command again"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 @contextmanager

@@ -41,4 +41,5 @@ def prepare(
     device = config.device if elsewhere else resolve_device(config.device)
     backbone = shared_backbone(config.extract.backbone, config.extract.weights, "cpu" if elsewhere else device)
     store = FeatureStore.open_for(config.paths.store, store_settings(config.extract, backbone))
-    return config.paths.store, list(videos) if redo else pending(videos, store), device
+    todo = list(videos) if redo else pending(videos, store, strict=config.extract.strict)
+    return config.paths.store, todo, device

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from zarr.storage import LocalStore
 
 from extract.audit import audit, mend
 from extract.clips import plan_clips
@@ -116,13 +119,52 @@ def test_harm_is_found_and_mended(place: Path, harm: Callable[[Path], None], cau
     faults = [fault for _, fault in audit(FeatureStore.open(place)) if fault is not None]
     assert [fault.key for fault in faults] == ["b.mp4"]
     assert any(part in faults[0].cause for part in cause.split("|"))
-    mend(FeatureStore.open(place, writable=True), faults[0])
+    assert mend(FeatureStore.open(place, writable=True), faults[0])
     store = FeatureStore.open(place)
     assert [fault for _, fault in audit(store) if fault is not None] == []
     assert sorted(store.keys()) == (
         ["b.mp4", "good/a.mp4"] if harm in (leave_a_part, leave_a_stray) else ["good/a.mp4"]
     )
     assert store.read("good/a.mp4").i3d.shape == (CLIPS_PER_SHARD + 3, 4, 7, 7)
+
+
+def test_what_cannot_be_read_at_this_moment_stays(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    get = LocalStore.get
+
+    async def failing(self: LocalStore, key: str, *args: Any, **options: Any) -> Any:
+        if "/b.mp4/" in key and "/c/" in key:
+            raise OSError(errno.EIO, "Input/output error")
+        return await get(self, key, *args, **options)
+
+    monkeypatch.setattr(LocalStore, "get", failing)
+    store = FeatureStore.open(place, writable=True)
+    (fault,) = (fault for _, fault in audit(store) if fault is not None)
+    assert (fault.key, fault.is_passing) == ("b.mp4", True)
+    assert "Input/output error" in fault.cause
+    assert not mend(store, fault)
+    monkeypatch.undo()
+    assert [fault for _, fault in audit(FeatureStore.open(place))] == [None, None]
+
+
+def test_what_was_extracted_again_meanwhile_stays(place: Path) -> None:
+    flip(place / "videos" / "b.mp4")
+    store = FeatureStore.open(place, writable=True)
+    (fault,) = (fault for _, fault in audit(store) if fault is not None)
+    write(store, "b.mp4", 5)
+    assert not mend(store, fault)
+    assert sorted(store.keys()) == ["b.mp4", "good/a.mp4"]
+
+
+def test_a_damaged_video_of_a_long_name_is_mended(place: Path) -> None:
+    key = 40 * "\u8a9e" + ".mp4"
+    write(FeatureStore.open(place, writable=True), key, 2)
+    (slot,) = (path for path in (place / "videos").iterdir() if path.is_dir() and "~" in path.name)
+    garble_all(slot)
+    store = FeatureStore.open(place, writable=True)
+    (fault,) = (fault for _, fault in audit(store) if fault is not None)
+    assert mend(store, fault)
+    assert not slot.exists()
+    assert [fault for _, fault in audit(store)] == [None, None]
 
 
 def test_a_clip_of_zeros_is_a_fault(place: Path) -> None:

@@ -242,6 +242,7 @@ def start(*args: object) -> "subprocess.Popen[bytes]":
     """Start a command that signals reach, whatever the tests themselves were told to ignore."""
 
     def listen() -> None:
+        os.setsid()  # a group of its own, as a terminal gives it
         for number in (signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
 
@@ -273,6 +274,26 @@ def test_interrupted_features_are_completed(inside: Path, tmp_path: Path, number
     for key in ("a.mp4", "deep/b.mp4"):
         # The batch's size may turn the last bit of a float16.
         assert np.allclose(whole.read(key).i3d, done.read(key).i3d, atol=2e-3, rtol=2e-3)
+
+
+def test_ctrl_c_at_a_terminal_ends_every_worker_with_one_line(inside: Path, tmp_path: Path) -> None:
+    place = tmp_path / "s.zarr"
+    process = start("features", "clips", "--store", place, "--workers", "2", "--set", "extract.batch_clips=1")
+    wait_for(lambda: any(place.glob("videos/**/i3d")), process)
+    os.killpg(process.pid, signal.SIGINT)
+    _, log = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert log.splitlines() == [b"Interrupted. What was finished is kept; the same command goes on or begins again."]
+    assert "2 videos done" in run("features", "clips", "--store", place, "--workers", "2").output
+    assert "2 videos, 0 faulty" in run("verify", place).output
+
+
+def test_names_in_brackets_are_shown(inside: Path, tmp_path: Path) -> None:
+    name = "a [b] [/c].mp4"
+    write_video(tmp_path / name, moving_square(9))
+    run("features", tmp_path / name, "--store", tmp_path / "s.zarr")
+    assert name in run("inspect", tmp_path / "s.zarr").output
+    assert name in run("inspect", tmp_path / "s.zarr", name).output
 
 
 def test_interrupted_training_ends_as_if_it_had_not_been(inside: Path, tmp_path: Path) -> None:
@@ -363,7 +384,7 @@ def test_verify_and_inspect(inside: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["verify", str(place)])
     assert result.exit_code == 1  # the fault is a result, on standard output
     assert "a.mp4: " in result.output
-    assert "1 faulty: removed" in run("verify", place, "--repair").output
+    assert "1 faulty, 1 removed; run the same" in run("verify", place, "--repair").output
     assert run("verify", place).output == "1 videos, 0 faulty\n"
     assert "1 videos done" in run("features", "clips", "--store", place).output
     output = run("inspect", place, "a.mp4", "--picture", tmp_path / "a.png").output

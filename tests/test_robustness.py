@@ -73,6 +73,9 @@ def test_a_file_that_grows_is_extracted_again(tmp_path: Path) -> None:
     before = FeatureStore.open(tmp_path / "s.zarr").record("a.mkv")
     assert before is not None
     assert before.fault is not None
+    # It is there, but not for one who wants it whole.
+    assert "1 there already" in features(path, "--store", tmp_path / "s.zarr").stdout
+    assert features(path, "--store", tmp_path / "s.zarr", "--strict").returncode == 1
     path.write_bytes(whole)
     assert "1 videos done" in features(path, "--store", tmp_path / "s.zarr").stdout
     after = FeatureStore.open(tmp_path / "s.zarr").record("a.mkv")
