@@ -54,7 +54,7 @@ def write_page(
     path: Path, tables: Sequence[Table], results: Mapping[str, Sequence[Result]], *, size: str, seeds: int
 ) -> None:
     """Write all tables, what the models make of the unseen, and what they get wrong. Raises OutputError."""
-    titles = {row.config: row.title for table in tables for row in table.rows}
+    titles = {row.name: row.title for table in tables for row in table.rows}
     test = next(iter(results.values()))[0].own["test"]
     head = (
         f"Benchmark `{size}`, {seeds} seed{'s' if seeds > 1 else ''}; split `test`: {len(test.videos)} sentences of "
@@ -98,7 +98,7 @@ def write_open_points(path: Path, results: Mapping[str, Sequence[Result]], *, si
 
 def _table(table: Table, results: Mapping[str, Sequence[Result]]) -> str:
     chosen = {
-        row.config: [(run.given if table.temporal_gt else run.own)["test"] for run in results[row.config]]
+        row.name: [(run.given if table.temporal_gt else run.own)["test"] for run in results[row.name]]
         for row in table.rows
     }
     first = next(iter(chosen.values()))[0]
@@ -108,7 +108,7 @@ def _table(table: Table, results: Mapping[str, Sequence[Result]]) -> str:
         for name, means in first.trivial.items()
     ]
     for row in table.rows:
-        lines.append(_line([f"**{row.title}**", *_cells(chosen[row.config])]))
+        lines.append(_line([f"**{row.title}**", *_cells(chosen[row.name])]))
         if row.paper is not None:
             lines.append(_line([f"{row.title}, paper", *(f"{value:.2f}" for value in row.paper)]))
     return f"## {table.title}\n\n" + "\n".join(lines)

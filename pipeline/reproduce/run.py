@@ -49,13 +49,12 @@ class Bench:
     GPU has one at a time."""
     on_progress: OnProgress
 
-    def run(self, rows: Mapping[str, Settings], splits: Sequence[str], share: float = 1.0) -> dict[str, list[Result]]:
+    def run(self, rows: Mapping[str, tuple[Settings, float]], splits: Sequence[str]) -> dict[str, list[Result]]:
         """Train a model of each row's settings with each seed and score it, or go on where that was left.
 
         Args:
-            rows: settings by the name of the row.
+            rows: settings and share of the size's epochs, by the name of the row.
             splits: what is scored, with the models' own spans and with the true ones.
-            share: of the size's epochs.
 
         Returns:
             By row, a result of each seed. Raises GkcmnError.
@@ -68,7 +67,7 @@ class Bench:
                 splits=splits,
             )
             for seed in range(self.seeds)
-            for name, settings in rows.items()
+            for name, (settings, share) in rows.items()
         ]
         workers = self.workers if self.device == "cpu" else 1
         work = partial(train_and_score, benchmark=self.benchmark)
@@ -130,8 +129,8 @@ def reproduce_tables(bench: Bench, names: Sequence[TableName]) -> Path:
     bars.png, and returns the page. Raises GkcmnError.
     """
     tables = [TABLES[name] for name in names]
-    rows = {row.config: row for table in tables for row in table.rows}
-    results = bench.run({name: row_settings(name) for name in rows}, TEST_SPLITS)
+    rows = {row.name: row for table in tables for row in table.rows}
+    results = bench.run({name: (row_settings(row.config), row.share) for name, row in rows.items()}, TEST_SPLITS)
     write_curves(bench.out / "curves.png", {row.title: bench.out / "runs" / name / "0" for name, row in rows.items()})
     write_bars(bench.out / "bars.png", {row.title: results[name] for name, row in rows.items()})
     page = bench.out / "results.md"
@@ -151,7 +150,7 @@ def reproduce_open_points(bench: Bench) -> Path:
         title: "open-" + "-".join("".join(c if c.isalnum() or c == "." else " " for c in title).split())
         for title in variants
     }
-    results = bench.run({names[title]: variants[title] for title in variants}, ("val",), OPEN_POINTS_SHARE)
+    results = bench.run({names[title]: (variants[title], OPEN_POINTS_SHARE) for title in variants}, ("val",))
     page = bench.out / "open_points.md"
     write_open_points(page, {title: results[names[title]] for title in variants}, size=bench.size, seeds=bench.seeds)
     return page
