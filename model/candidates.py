@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 
 def candidate_spans(lengths: Tensor, steps: int, widths: tuple[int, ...]) -> tuple[Tensor, Tensor]:
@@ -57,32 +56,3 @@ def best_spans(
     # Offsets may cross; the candidate itself is never empty.
     crossed = clamped[:, :1] >= clamped[:, 1:]
     return torch.where(crossed, original, clamped), score.sigmoid()
-
-
-def inside_steps(spans: Tensor, steps: int) -> Tensor:
-    """Whether each step's middle lies in its sample's span (B, 2): bool (B, T)."""
-    middles = torch.arange(steps, device=spans.device) + 0.5
-    return (middles >= spans[:, :1]) & (middles < spans[:, 1:])
-
-
-def likely_spans(inside_logits: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """The span of whole steps whose expected tIoU is highest, about: E|intersection| / E|union|.
-
-    Args:
-        inside_logits: float (B, T), of each step to lie in the true span.
-        lengths: int (B,).
-
-    Returns:
-        spans float (B, 2) in steps, start < end, and that ratio (B,) in [0, 1].
-    """
-    steps = inside_logits.shape[1]
-    own = torch.arange(steps, device=lengths.device) < lengths[:, None]
-    probability = inside_logits.sigmoid() * own
-    summed = functional.pad(probability.cumsum(dim=1), (1, 0))  # (B, T + 1), before each edge
-    edges = torch.arange(steps + 1, device=lengths.device)
-    common = summed[:, None, :] - summed[:, :, None]  # (B, start, end)
-    union = (edges - edges[:, None]) + summed[:, -1:, None] - common
-    possible = (edges > edges[:, None]) & (edges <= lengths[:, None, None])
-    score, index = (common / union.clamp(min=1e-6)).masked_fill(~possible, -torch.inf).flatten(1).max(dim=1)
-    spans = torch.stack([index // (steps + 1), index % (steps + 1)], dim=1)
-    return spans.to(inside_logits.dtype), score

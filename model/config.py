@@ -53,7 +53,8 @@ class ModelConfig:
     span_kernel: int = 33
     """Steps that the last convolution of the temporal heads sees, odd: a candidate's score is read over its window."""
     span_choice: Literal["candidates", "steps"] = "candidates"
-    """How the span is found: the best candidate, or beyond the paper from each step's probability to lie inside."""
+    """How the span is found: the best candidate, or beyond the paper from what is said of each step: that it
+    lies inside, is the first, is the last."""
     upsampling: Literal["bilinear", "transposed"] = "bilinear"
     box_choice: Literal["peak", "path"] = "peak"
     """Where a step's box is read: at its heatmap's peak, or beyond the paper on the best path through the span."""

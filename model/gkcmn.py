@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from model.candidates import best_spans, likely_spans
+from model.candidates import best_spans
 from model.config import ModelConfig
 from model.encoders import CrossModalInteraction, SentenceEncoder, VideoEncoder
 from model.gaussian import peak_boxes
@@ -14,6 +14,7 @@ from model.losses import gkcmn_losses
 from model.mixed import MixedNetwork
 from model.path import path_boxes
 from model.spatial_head import SpatialHead
+from model.steps import likely_spans
 from model.temporal_head import TemporalHead
 
 
@@ -42,13 +43,13 @@ class Gkcmn(Grounder[ModelOutput]):
         fused = self.interaction(video, inputs.video, states, inputs.word_mask, sentence)
         mixed = self.mixed(fused, inputs.step_mask)
         heatmap_logits, distances = self.spatial(mixed, located)
-        score_logits, offsets, inside, gaze = self.temporal(mixed, sentence, inputs.step_mask)
+        score_logits, offsets, step_logits, gaze = self.temporal(mixed, sentence, inputs.step_mask)
         return ModelOutput(
             heatmap_logits=heatmap_logits,
             distances=distances,
             score_logits=score_logits,
             offsets=offsets,
-            inside_logits=inside,
+            step_logits=step_logits,
             gaze=gaze,
         )
 
@@ -59,7 +60,7 @@ class Gkcmn(Grounder[ModelOutput]):
     def answer(self, output: ModelOutput, lengths: Tensor, spans: Tensor | None = None) -> Answer:
         """The best candidate, moved by its offsets, and the box at each heatmap's peak, or on the best path."""
         if self.config.span_choice == "steps":
-            found, scores = likely_spans(output.inside_logits, lengths)
+            found, scores = likely_spans(output.step_logits, lengths)
         else:
             found, scores = best_spans(output.score_logits, output.offsets, lengths, self.config.candidate_widths)
         spans = found if spans is None else spans

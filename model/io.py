@@ -64,7 +64,8 @@ class ModelOutput(_Tensors):
     """float32 (B, T, K): before the sigmoid that gives the predicted IoU of each candidate."""
     offsets: Tensor
     """float32 (B, T, K, 2): to be added to a candidate's start and end, in steps."""
-    inside_logits: Tensor
-    """float32 (B, T): of each step to lie in the span; 0 where the candidates choose alone."""
+    step_logits: Tensor
+    """float32 (B, T, 3): of each step to lie in the span, to be its first and to be its last; 0 where the candidates
+    choose alone."""
     gaze: Tensor
     """float32 (B, T, 49): log of each cell's weight in the temporal head's pooling."""

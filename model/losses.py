@@ -10,11 +10,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from model.boxes import box_giou, span_iou
-from model.candidates import candidate_spans, inside_steps
+from model.candidates import candidate_spans
 from model.config import ModelConfig
 from model.gaussian import cells_inside, decode_boxes, heatmap_targets
 from model.grounder import Losses, weighted
 from model.io import ModelInput, ModelOutput, ModelTarget
+from model.steps import step_entropy
 
 GAZE_WEIGHT = 0.3
 """Of the log probability that a learnt pooling looks into the box, in the location loss."""
@@ -78,21 +79,12 @@ def temporal_losses(
         gate = selectable & (iou >= NEAR_BEST * torch.where(valid, iou, 0.0).amax(dim=(1, 2), keepdim=True))
     boundary = functional.smooth_l1_loss(output.offsets, truth - spans, reduction="none").mean(dim=-1)
     if config.span_choice == "steps":
-        step = _step_entropy(output.inside_logits, target.span, lengths)
+        step = step_entropy(output.step_logits, target.span, lengths)
     else:
         step = torch.zeros_like(target.span[:, 0])
     # N_c is the same in Eq. 8 and Eq. 9: the candidates that could be selected.
     scored, taught = (mask.sum(dim=(1, 2)).clamp(min=1) for mask in (selectable, gate))
     return _sum_where(confidence, valid) / scored + step, _sum_where(boundary, gate) / taught
-
-
-def _step_entropy(logits: Tensor, spans: Tensor, lengths: Tensor) -> Tensor:
-    """Cross-entropy of each step (B, T) to lie in its sample's span (B, 2), over the sample's own steps: (B,)."""
-    steps = logits.shape[1]
-    own = torch.arange(steps, device=lengths.device) < lengths[:, None]
-    within = inside_steps(spans, steps).to(logits.dtype)
-    entropy = functional.binary_cross_entropy_with_logits(logits, within, reduction="none")
-    return (entropy * own.to(entropy.dtype)).sum(dim=1) / lengths
 
 
 def _sum_where(values: Tensor, mask: Tensor) -> Tensor:

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from model.boxes import box_iou
-from model.candidates import inside_steps
 from model.gaussian import decode_boxes
+from model.steps import inside_steps
 
 PEAKS = 12
 """Cells of a step that a path may take."""

@@ -38,10 +38,10 @@ class TemporalHead(nn.Module):
         self.score_gru, self.offset_gru = BiGru(width, width // 2), BiGru(width, width // 2)
         self.score = MaskedConv1d(width, widths, config.span_kernel)
         self.offset = MaskedConv1d(width, 2 * widths, config.span_kernel)
-        self.inside = MaskedConv1d(width, 1) if config.span_choice == "steps" else None
+        self.step = MaskedConv1d(width, 3) if config.span_choice == "steps" else None
 
     def forward(self, mixed: Tensor, sentence: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return score logits, offsets, logits of steps inside (B, T), and the pooling's log weights (B, T, 49)."""
+        """Return score logits, offsets, logits of steps (B, T, 3), and the pooling's log weights (B, T, 49)."""
         volume = torch.cat([scale(mixed, mask) for scale in self.scales], dim=1)
         gaze = self._gaze(mixed)
         pooled = (self.merge(volume, mask).flatten(-2) * gaze.exp()[:, None]).sum(dim=-1).transpose(1, 2)
@@ -52,9 +52,9 @@ class TemporalHead(nn.Module):
             sequence = self.attention(sequence, mask)
         states = self.score_gru(sequence, mask)[0]
         scores = self.score(states, mask)
-        inside = scores.new_zeros(scores.shape[:2]) if self.inside is None else self.inside(states, mask)[..., 0]
+        step = scores.new_zeros((*scores.shape[:2], 3)) if self.step is None else self.step(states, mask)
         offsets = self.offset(self.offset_gru(sequence, mask)[0], mask)
-        return scores, offsets.unflatten(-1, (-1, 2)), inside, gaze
+        return scores, offsets.unflatten(-1, (-1, 2)), step, gaze
 
     def _gaze(self, mixed: Tensor) -> Tensor:
         logits = mixed.new_zeros(mixed.shape[0], 1, *mixed.shape[2:]) if self.weigh is None else self.weigh(mixed)

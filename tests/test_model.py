@@ -8,13 +8,14 @@ import torch
 from model.baseline import Baseline, BaselineOutput
 from model.boxes import box_giou, box_iou, span_iou
 from model.build import build_model
-from model.candidates import best_spans, candidate_spans, inside_steps, likely_spans
+from model.candidates import best_spans, candidate_spans
 from model.config import Ablation, Architecture, ModelConfig
 from model.gaussian import cell_centres, cells_inside, decode_boxes, heatmap_targets, peak_boxes
 from model.gkcmn import Gkcmn
 from model.io import ModelInput, ModelOutput, ModelTarget
 from model.losses import focal_terms, gkcmn_losses, spatial_losses, temporal_losses
 from model.path import path_boxes
+from model.steps import inside_steps, likely_spans, step_entropy
 
 BEYOND: dict[str, Any] = {
     "interaction": "words",
@@ -254,6 +255,12 @@ def test_focal_loss_by_hand() -> None:
     assert torch.isfinite(extreme).all()
 
 
+def step_logits(spans: torch.Tensor, steps: int) -> torch.Tensor:
+    """What an oracle would say of each step."""
+    first, last = (torch.arange(steps) == end for end in (spans[:, :1].floor(), spans[:, 1:].ceil() - 1))
+    return torch.where(torch.stack([inside_steps(spans, steps), first, last], dim=2), 30.0, -30.0)
+
+
 def perfect_output(target: ModelTarget, steps: int) -> ModelOutput:
     """What an oracle would say of boxes, candidates' true IoU and offsets, and of each step."""
     config = SMALL
@@ -268,7 +275,7 @@ def perfect_output(target: ModelTarget, steps: int) -> ModelOutput:
         distances=torch.cat([grid - scaled[..., :2], scaled[..., 2:] - grid], -1).movedim(-1, 2),
         score_logits=torch.logit(torch.where(iou >= 0.3, iou, 0.0), eps=1e-7),
         offsets=truth - spans,
-        inside_logits=torch.where(inside_steps(target.span, steps), 30.0, -30.0),
+        step_logits=step_logits(target.span, steps),
         gaze=torch.where(cells_inside(target.boxes, 7).flatten(-2), 0.0, -30.0),
     )
 
@@ -296,14 +303,37 @@ def test_looking_beside_the_box_costs() -> None:
 
 
 def test_the_likely_span_has_the_highest_expected_overlap() -> None:
-    sure = torch.tensor([[-9.0, -9, 9, 9, 9, -9, -9, 9], [9.0, 9, 9, -9, 9, 9, 9, 9]])
-    spans, scores = likely_spans(sure, torch.tensor([7, 4]))
-    assert spans.tolist() == [[2, 5], [0, 3]]
-    assert torch.allclose(scores, torch.ones(2), atol=1e-2)
-    # One doubtful step inside does not break a span; where nothing is likely there is one still.
-    assert likely_spans(torch.tensor([[-5.0, 4, -1, 4, -5]]), torch.tensor([5]))[0].tolist() == [[1, 4]]
-    (lone,), _ = likely_spans(torch.full((1, 5), -8.0), torch.tensor([5]))
-    assert 0 <= lone[0] < lone[1] <= 5
+    truth, lengths = torch.tensor([[2.0, 5], [0, 3]]), torch.tensor([7, 4])
+    sure = step_logits(truth, 8)
+    sure[1, 4:] = 40  # beyond the sample
+    spans, scores = likely_spans(sure, lengths)
+    assert torch.equal(spans, truth)
+    assert torch.allclose(scores, torch.ones(2), atol=1e-5)
+    # Of three likely ends the middle one, though another is likelier.
+    ends = torch.full((1, 20, 3), -9.0)
+    ends[0, 2, 1], ends[0, [8, 11, 14], 2] = 9, torch.tensor([1.0, 0.9, 1.0])
+    ends[0, 2:12, 0] = 0
+    assert likely_spans(ends, torch.tensor([20]))[0].tolist() == [[2, 12]]
+
+
+def test_a_span_is_found_where_nothing_is_likely() -> None:
+    for length in (1, 5):
+        ((start, end),), (score,) = likely_spans(torch.full((1, 9, 3), -8.0), torch.tensor([length]))
+        assert 0 <= start < end <= length
+        assert 0 < score <= 1
+    last_first = torch.full((1, 9, 3), -8.0)
+    last_first[0, 7, 1] = last_first[0, 2, 2] = 30  # the first step after the last
+    ((start, end),), _ = likely_spans(last_first, torch.tensor([9]))
+    assert 0 <= start < end <= 9
+
+
+def test_what_is_said_of_steps_beyond_the_sample_costs_nothing() -> None:
+    spans, lengths = torch.tensor([[1.3, 4.5], [0.0, 3.0]]), torch.tensor([9, 3])
+    said = torch.randn(2, 9, 3)
+    padded = torch.cat([said, torch.full((2, 4, 3), 7.0)], dim=1)
+    padded[1, 3:] = 11
+    assert torch.allclose(step_entropy(said, spans, torch.tensor([9, 9]))[0], step_entropy(padded, spans, lengths)[0])
+    assert torch.allclose(step_entropy(said[1:, :3], spans[1:], lengths[1:]), step_entropy(padded, spans, lengths)[1:])
 
 
 def test_losses_ignore_padding_and_unlabelled_steps() -> None:
