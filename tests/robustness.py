@@ -163,6 +163,9 @@ case("transport stream that changes its size")(
         ),
     )
 )
+case("two transport streams joined")(
+    lambda folder: _made(folder / "a.ts", lambda path: path.write_bytes(2 * _movie(folder, "1.ts", 30).read_bytes()))
+)
 
 
 @case("rotated by its metadata")

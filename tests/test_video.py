@@ -147,6 +147,15 @@ def hide_head(whole: Path, cut: Path, *, hidden_s: int) -> Path:
     return cut
 
 
+def test_the_clock_of_joined_files_goes_on(tmp_path: Path) -> None:
+    one = write_video(tmp_path / "one.ts", moving_square(30), rate=Fraction(25))
+    path = tmp_path / "joined.ts"
+    path.write_bytes(2 * one.read_bytes())
+    with open_video(path, timeout_s=60) as stream:
+        assert len(list(stream.frames)) == 60
+    assert np.allclose(stream.frame_times, np.arange(61) / 25)
+
+
 def test_a_stream_that_changes_its_size_keeps_the_first(tmp_path: Path) -> None:
     parts = [write_video(tmp_path / f"{n}.ts", moving_square(30, width=w, height=h), rate=Fraction(25))
              for n, (w, h) in enumerate([(64, 48), (96, 64)])]  # fmt: skip
