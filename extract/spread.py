@@ -154,6 +154,7 @@ def _on_worker(work: Callable[[Item, Tell], Result], item: Item, threads: int | 
 @contextmanager
 def _client(workers: int, scheduler: str | None) -> Iterator[Client]:
     """A client of that scheduler, or of a cluster of processes on this machine."""
+    import dask
     from distributed import Client, LocalCluster
 
     # What becomes of an item is told by its outcome.
@@ -168,6 +169,8 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Client]:
             yield client
         return
     with (
+        # dask has freed memory go back to the system at once, and every large tensor fetched anew: twice the time.
+        dask.config.set({"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None}),
         # What is done with an item needs little memory, however large it is: dask need not watch over it.
         LocalCluster(
             n_workers=workers,

@@ -23,7 +23,7 @@ from extract.video import open_video
 from tests.cluster import cluster
 from tests.media import moving_square, write_video
 
-RATE = 5
+RATE = 2
 """Frames a second of the long video."""
 SECONDS = 10
 """Of the short one, which the long one repeats."""

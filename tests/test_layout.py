@@ -20,7 +20,7 @@ ALLOWED = {
 SOLE = {
     "decord": "extract/decoder.py",
     "zarr": "extract/store.py extract/zarr_groups.py",
-    "dask": "extract/statistics.py",
+    "dask": "extract/spread.py extract/statistics.py",
     "distributed": "extract/spread.py",
     "spacy": "extract/text.py",
     "torchtext": "extract/text.py",

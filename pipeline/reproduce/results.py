@@ -54,7 +54,7 @@ def write_page(
     path: Path, tables: Sequence[Table], results: Mapping[str, Sequence[Result]], *, size: str, seeds: int
 ) -> None:
     """Write all tables, what the models make of the unseen, and what they get wrong. Raises OutputError."""
-    titles = {row.name: row.title for table in tables for row in table.rows}
+    titles = {row.name: row.title for table in reversed(tables) for row in table.rows}  # the first is its own
     test = next(iter(results.values()))[0].own["test"]
     head = (
         f"Benchmark `{size}`, {seeds} seed{'s' if seeds > 1 else ''}; split `test`: {len(test.videos)} sentences of "
