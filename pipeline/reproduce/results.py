@@ -12,7 +12,7 @@ import numpy as np
 from extract.files import write_text
 from pipeline.intervals import estimates
 from pipeline.metrics import SampleScore
-from pipeline.reproduce.tables import Table
+from pipeline.reproduce.tables import Table, rows_of
 from pipeline.score import THRESHOLDS, metric_columns
 
 RIGHT = 0.5
@@ -54,7 +54,7 @@ def write_page(
     path: Path, tables: Sequence[Table], results: Mapping[str, Sequence[Result]], *, size: str, seeds: int
 ) -> None:
     """Write all tables, what the models make of the unseen, and what they get wrong. Raises OutputError."""
-    titles = {row.name: row.title for table in reversed(tables) for row in table.rows}  # the first is its own
+    titles = {name: row.title for name, row in rows_of(tables).items()}
     test = next(iter(results.values()))[0].own["test"]
     head = (
         f"Benchmark `{size}`, {seeds} seed{'s' if seeds > 1 else ''}; split `test`: {len(test.videos)} sentences of "

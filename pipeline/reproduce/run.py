@@ -16,7 +16,7 @@ from pipeline.evaluate import evaluate
 from pipeline.reproduce.benchmark import Benchmark, OnProgress, Size, ensure_benchmark
 from pipeline.reproduce.figures import write_bars, write_curves
 from pipeline.reproduce.results import Result, read_result, write_open_points, write_page
-from pipeline.reproduce.tables import TABLES, TableName
+from pipeline.reproduce.tables import TABLES, TableName, rows_of
 from pipeline.train import train
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -129,7 +129,7 @@ def reproduce_tables(bench: Bench, names: Sequence[TableName]) -> Path:
     bars.png, and returns the page. Raises GkcmnError.
     """
     tables = [TABLES[name] for name in names]
-    rows = {row.name: row for table in tables for row in table.rows}
+    rows = rows_of(tables)
     results = bench.run({name: (row_settings(row.config), row.share) for name, row in rows.items()}, TEST_SPLITS)
     write_curves(bench.out / "curves.png", {row.title: bench.out / "runs" / name / "0" for name, row in rows.items()})
     write_bars(bench.out / "bars.png", {row.title: results[name] for name, row in rows.items()})

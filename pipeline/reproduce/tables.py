@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -73,3 +74,11 @@ TABLES: dict[TableName, Table] = {
         ),
     ),
 }
+
+
+def rows_of(tables: Sequence[Table]) -> dict[str, Row]:
+    """The rows of some tables, by name; one that stands in several has the title of the first."""
+    rows: dict[str, Row] = {}
+    for row in (row for table in tables for row in table.rows):
+        rows.setdefault(row.name, row)
+    return rows
