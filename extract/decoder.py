@@ -71,7 +71,12 @@ def open_source(path: str) -> Source:
     if is_transport_stream(path):
         return open_av(path)
     head = look(path)
-    source = open_decord(path, head)
+    try:
+        source = open_decord(path, head)
+    except NoVideoError:
+        if head.duration_s is None:
+            raise
+        source = None  # a file that is cut short opens one time and not the next
     if source is None or head.is_odd or is_short(source.end_s, source.announced_s):
         return open_av(path)  # of a file that is cut short PyAV finds at least as much
     return source
@@ -280,7 +285,8 @@ def serve(pipe: Connection, path: str, size: int) -> None:
         return
     whole = fault is None and source.end_s is not None
     end_s = source.end_s if whole else last_s + 1 / info.fps
-    if fault is None and is_short(end_s, source.announced_s):
+    # Whether PyAV calls the end of a file that is cut short an error depends on its threads.
+    if (fault is None or source.end_s is None) and is_short(end_s, source.announced_s):
         fault = f"it ends after {end_s:.1f} of the {source.announced_s:.1f} seconds that it announces: {CUT_SHORT}"
     pipe.send({"end_s": end_s, "fault": fault})
 

@@ -54,7 +54,7 @@ def outcome(made: object) -> str:
         verdict = "refused"
         said = []
         for video in videos:
-            with open_video(video.path, timeout_s=3) as stream:
+            with open_video(video.path, timeout_s=60) as stream:
                 frames = sum(1 for _ in stream.frames)
             info = stream.true_info
             line = f"taken: {frames} frames of {info.width}x{info.height}"
