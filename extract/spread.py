@@ -169,6 +169,7 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Client]:
             yield client
         return
     with (
+        _environment_kept(),
         # dask has freed memory go back to the system at once, and every large tensor fetched anew: twice the time.
         dask.config.set({"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None}),
         # What is done with an item needs little memory, however large it is: dask need not watch over it.
@@ -183,3 +184,14 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Client]:
         Client(cluster) as client,
     ):
         yield client
+
+
+@contextmanager
+def _environment_kept() -> Iterator[None]:
+    """Undo what dask does to this process's environment: it leaves its workers' OMP_NUM_THREADS=1 there."""
+    kept = dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(kept)

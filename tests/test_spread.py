@@ -22,6 +22,7 @@ def test_each_item_is_done_and_told_of_and_one_error_ends_no_other(workers: int)
             raise MediaError("2: no video; give another")
         return item * item, os.getpid()
 
+    environ = dict(os.environ)
     events: list[tuple[object, ...]] = []
     found = list(spread(work, range(6), workers=workers, on_event=lambda *event: events.append(event)))
     # The last may still be on their way when all is done.
@@ -36,6 +37,7 @@ def test_each_item_is_done_and_told_of_and_one_error_ends_no_other(workers: int)
     processes = {done.value()[1] for done in found if done.error is None}
     assert len(processes) == workers
     assert (os.getpid() in processes) == (workers == 1)
+    assert dict(os.environ) == environ
 
 
 def test_one_item_needs_no_other_process() -> None:
