@@ -34,6 +34,8 @@ BATCH_BYTES = 4 << 20
 """About how much is sent at once: few enough to hold, many enough that messages cost nothing."""
 MOST_FRAMES = 512
 """In a batch, however small they are: the reader waits for no more."""
+MOST_DECODED_BYTES = 1 << 30
+"""Of a whole video that decord decodes: it runs ahead of a slow reader without bound, where PyAV waits to be asked."""
 THREADS = int(os.environ.get("OMP_NUM_THREADS", "").partition(",")[0] or 0)
 """That decode: as many as torch has, where that is bounded; 0 leaves it to the decoder."""
 PR_SET_PDEATHSIG = 1
@@ -79,7 +81,14 @@ def open_source(path: str) -> Source:
         source = None  # a file that is cut short opens one time and not the next
     if source is None or head.is_odd or is_short(source.end_s, source.announced_s):
         return open_av(path)  # of a file that is cut short PyAV finds at least as much
+    if source.info.frame_count * frame_bytes(source.info) > MOST_DECODED_BYTES:
+        return open_av(path)
     return source
+
+
+def frame_bytes(info: VideoInfo) -> int:
+    """What a decoded frame takes."""
+    return 3 * info.width * info.height
 
 
 def is_short(end_s: float | None, announced_s: float | None) -> bool:
@@ -256,8 +265,7 @@ def serve(pipe: Connection, path: str, size: int) -> None:
         return
     info = source.info
     pipe.send(asdict(info))
-    frame_bytes = 3 * (size * size if size else info.width * info.height)
-    most = max(1, min(MOST_FRAMES, BATCH_BYTES // frame_bytes))
+    most = max(1, min(MOST_FRAMES, BATCH_BYTES // (3 * size * size if size else frame_bytes(info))))
     times: list[float] = []
     batch: list[np.ndarray] = []
     count = 0

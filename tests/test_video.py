@@ -147,6 +147,13 @@ def hide_head(whole: Path, cut: Path, *, hidden_s: int) -> Path:
     return cut
 
 
+def test_what_decord_might_hold_whole_is_left_to_pyav(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(write_video(tmp_path / "a.mp4", moving_square(20)))
+    assert extract.decoder.open_source(path).info.decoder.startswith("decord")
+    monkeypatch.setattr(extract.decoder, "MOST_DECODED_BYTES", 19 * 64 * 48 * 3)
+    assert extract.decoder.open_source(path).info.decoder.startswith("PyAV")
+
+
 def test_the_clock_of_joined_files_goes_on(tmp_path: Path) -> None:
     one = write_video(tmp_path / "one.ts", moving_square(30), rate=Fraction(25))
     path = tmp_path / "joined.ts"
