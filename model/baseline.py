@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from model.boxes import box_giou
 from model.config import ModelConfig
 from model.encoders import CrossModalInteraction, SentenceEncoder, VideoEncoder
+from model.ends import ends_entropy, likeliest_ends
 from model.grounder import Answer, Grounder, Losses, weighted
 from model.io import ModelInput, ModelTarget
 from model.layers import BiGru, MaskedConv1d
@@ -57,36 +57,29 @@ class Baseline(Grounder[BaselineOutput]):
         ends = self.ends(self.gru(sequence, inputs.step_mask)[0], inputs.step_mask)
         return BaselineOutput(boxes=self.box(sequence), ends=ends.masked_fill(~inputs.step_mask[..., None], LOW))
 
-    def losses(self, output: BaselineOutput, inputs: ModelInput, target: ModelTarget) -> Losses:  # noqa: ARG002
+    def losses(self, output: BaselineOutput, inputs: ModelInput, target: ModelTarget) -> Losses:
         """L1 of the boxes' sides, 1 - GIoU, and the cross-entropies of start and end."""
         steps = target.box_mask.to(output.boxes.dtype)
         count = steps.sum(dim=1).clamp(min=1)
         boxes = _boxes(output.boxes)
         sides = (boxes - target.boxes).abs().mean(dim=-1)
         giou = box_giou(boxes, target.boxes)
-        first = target.span[:, 0].floor().long().clamp(max=output.ends.shape[1] - 1)
-        last = (target.span[:, 1].ceil().long() - 1).clamp(min=0, max=output.ends.shape[1] - 1)
+        ends = ends_entropy(output.ends.log_softmax(dim=1), target.span, inputs.step_mask.sum(dim=1))
         return weighted(
             [
                 (sides * steps).sum(dim=1) / count,
                 ((1 - giou) * steps).sum(dim=1) / count,
-                functional.cross_entropy(output.ends[..., 0], first, reduction="none"),
-                functional.cross_entropy(output.ends[..., 1], last, reduction="none"),
+                *ends.unbind(dim=1),
             ],
             LOSS_WEIGHTS,
         )
 
     def answer(self, output: BaselineOutput, lengths: Tensor, spans: Tensor | None = None) -> Answer:  # noqa: ARG002 - the logits know
         """The likeliest start and end in that order, with their joint probability as the score."""
-        first, last = output.ends.log_softmax(dim=1).unbind(dim=-1)
-        joint = first[:, :, None] + last[:, None, :]
-        steps = joint.shape[1]
-        ordered = torch.ones(steps, steps, dtype=torch.bool, device=joint.device).triu()
-        best, index = joint.masked_fill(~ordered, -torch.inf).flatten(1).max(dim=1)
-        start, end = index // steps, index % steps
+        found, log_likelihood = likeliest_ends(output.ends.log_softmax(dim=1), 1)
         return Answer(
-            spans=torch.stack([start, end + 1], dim=1).float() if spans is None else spans,
-            scores=best.exp(),
+            spans=found[:, 0].float() if spans is None else spans,
+            scores=log_likelihood[:, 0].exp(),
             boxes=_boxes(output.boxes).clamp(0, 1),
         )
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from model.boxes import span_iou
+from model.ends import ends_entropy, likeliest_ends
 
 HYPOTHESES = 100
 """Spans among which one is chosen: those of the likeliest first and last steps."""
@@ -37,9 +38,7 @@ def step_entropy(logits: Tensor, spans: Tensor, lengths: Tensor) -> Tensor:
     own = _own(logits, lengths)
     within = inside_steps(spans, logits.shape[1]).to(logits.dtype)
     inside = functional.binary_cross_entropy_with_logits(logits[..., 0], within, reduction="none")
-    ends = torch.stack([spans[:, 0].floor(), spans[:, 1].ceil() - 1], dim=1).long()
-    ends = torch.minimum(ends, lengths[:, None] - 1)
-    wrong = -_ends(logits, own).gather(1, ends[:, None])[:, 0].sum(dim=1)
+    wrong = ends_entropy(_ends(logits, own), spans, lengths).sum(dim=1)
     return (inside * own.to(inside.dtype)).sum(dim=1) / lengths + ENDS_WEIGHT * wrong
 
 
@@ -56,14 +55,10 @@ def likely_spans(logits: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         spans float (B, 2) in steps, start < end, and that mean (B,) in [0, 1].
     """
-    steps = logits.shape[1]
     own = _own(logits, lengths)
-    first, last = _ends(logits, own).unbind(dim=2)
-    ordered = torch.ones(steps, steps, dtype=torch.bool, device=logits.device).triu()
-    pairs = (first[:, :, None] + last[:, None, :]).masked_fill(~ordered, -torch.inf).flatten(1)
-    log_likelihood, index = pairs.topk(min(HYPOTHESES, pairs.shape[1]), dim=1)
-    start, end = index // steps, index % steps + 1
-    spans = torch.stack([start, end], dim=2).to(logits.dtype)
+    edges, log_likelihood = likeliest_ends(_ends(logits, own), HYPOTHESES)
+    start, end = edges.unbind(dim=2)
+    spans = edges.to(logits.dtype)
     overlap = span_iou(spans[:, :, None], spans[:, None])  # (B, chosen, true)
     by_ends = (overlap * log_likelihood.softmax(dim=1)[:, None]).sum(dim=2)
 
