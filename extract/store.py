@@ -153,7 +153,7 @@ class FeatureStore:
 
     def keys(self) -> Iterator[str]:
         """Keys of all complete videos, in no order. Raises StoreError at one that is damaged."""
-        for name in self._names("videos"):
+        for name in self._names():
             with self._reading(unquote(name)):
                 slot = child(child(self._root, "videos"), name)
                 key = _key(name, slot) if slot is not None and is_whole(slot) else None
@@ -199,9 +199,7 @@ class FeatureStore:
 
     def lazy(self, key: str) -> zarr.Array[Any]:
         """A video's features, read as they are sliced: float16 (clip, channel, y, x). Raises StoreError."""
-        slot = self._video(key)
-        if slot is None:
-            raise self._no_video(key)
+        slot = self._present(key)
         with self._reading(key):
             return array(_content(slot), "i3d")
 
@@ -218,9 +216,7 @@ class FeatureStore:
 
     def times(self, key: str) -> tuple[np.ndarray, np.ndarray]:
         """A video's `clip_frames` and `frame_times`, as `VideoFeatures` has them. Raises StoreError."""
-        slot = self._video(key)
-        if slot is None:
-            raise self._no_video(key)
+        slot = self._present(key)
         with self._reading(key):
             group = _content(slot)
             return rows(group, "clip_frames"), rows(group, "frame_times")
@@ -277,6 +273,11 @@ class FeatureStore:
             slot = child(child(self._root, "videos"), level(key))
             return slot if slot is not None and is_whole(slot) else None
 
+    def _present(self, key: str) -> zarr.Group:
+        if (slot := self._video(key)) is None:
+            raise self._no_video(key)
+        return slot
+
     def _reading(self, key: str) -> AbstractContextManager[None]:
         return reading(self.place, f"{key!r}", "it is damaged: extract it again with --redo")
 
@@ -310,7 +311,7 @@ class FeatureStore:
 
     def all_keys(self) -> Iterator[str]:
         """Keys of all videos that were ever begun, be they whole, damaged or neither. Raises StoreError."""
-        for name in self._names("videos"):
+        for name in self._names():
             try:
                 with self._reading(name):
                     slot = child(child(self._root, "videos"), name)
@@ -319,9 +320,9 @@ class FeatureStore:
                 key = unquote(name)
             yield key
 
-    def _names(self, part: str) -> list[str]:
-        with reading(self.place, f"the list of its {part}", "extract the features again into a new store"):
-            return names(child(self._root, part))
+    def _names(self) -> list[str]:
+        with reading(self.place, "the list of its videos", "extract the features again into a new store"):
+            return names(child(self._root, "videos"))
 
     def is_missing_pieces(self, key: str) -> bool:
         """Whether pieces of a whole video's features are gone, which would read as zeros. Raises StoreError."""

@@ -20,8 +20,8 @@ from extract.errors import GkcmnError, StoreError, StoreUnreachableError
 _GENERATION = "generation"
 LONGEST = 200
 """Bytes of a name on one level: file systems take 255, and zarr adds to it as it writes."""
-# What damaged metadata and chunks were seen to raise; codecs raise RuntimeError.
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+# What damaged metadata and chunks were seen to raise; codecs raise RuntimeError.
 _DAMAGE = (BaseZarrError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, *_ABSENT)
 
 
