@@ -49,6 +49,10 @@ class Bench:
     GPU has one at a time."""
     on_progress: OnProgress
 
+    def folder(self, name: str, seed: int) -> Path:
+        """Of one run of a row."""
+        return self.out.absolute() / "runs" / name / str(seed)
+
     def run(self, rows: Mapping[str, tuple[Settings, float]], splits: Sequence[str]) -> dict[str, list[Result]]:
         """Train a model of each row's settings with each seed and score it, or go on where that was left.
 
@@ -62,7 +66,7 @@ class Bench:
         runs = [
             Run(
                 name=f"{name}, seed {seed}",
-                folder=self.out.absolute() / "runs" / name / str(seed),
+                folder=self.folder(name, seed),
                 config=row_config(settings, size=self.size, seed=seed, device=self.device, share=share),
                 splits=splits,
             )
@@ -74,7 +78,7 @@ class Bench:
         for done in spread(work, runs, workers=workers, on_event=self.on_progress):
             done.value()
         return {
-            name: [read_result(self.out / "runs" / name / str(seed) / "scores", splits) for seed in range(self.seeds)]
+            name: [read_result(self.folder(name, seed) / "scores", splits) for seed in range(self.seeds)]
             for name in rows
         }
 
@@ -131,7 +135,7 @@ def reproduce_tables(bench: Bench, names: Sequence[TableName]) -> Path:
     tables = [TABLES[name] for name in names]
     rows = rows_of(tables)
     results = bench.run({name: (row_settings(row.config), row.share) for name, row in rows.items()}, TEST_SPLITS)
-    write_curves(bench.out / "curves.png", {row.title: bench.out / "runs" / name / "0" for name, row in rows.items()})
+    write_curves(bench.out / "curves.png", {row.title: bench.folder(name, 0) for name, row in rows.items()})
     write_bars(bench.out / "bars.png", {row.title: results[name] for name, row in rows.items()})
     page = bench.out / "results.md"
     write_page(page, tables, results, size=bench.size, seeds=bench.seeds)

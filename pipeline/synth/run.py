@@ -141,7 +141,7 @@ def _claim(out: Path, seed: int, size: SizeName, sentences: int) -> None:
         )
 
 
-def draw_video(video: Video, tell: Tell = lambda *_: None, *, out: Path) -> str:  # noqa: ARG001 - nothing to tell
+def draw_video(video: Video, _tell: Tell, *, out: Path) -> str:
     """Draw one video and then its labels, and return its name. Raises RenderError."""
     from pipeline.mp4 import open_mp4
 
