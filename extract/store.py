@@ -52,8 +52,8 @@ from extract.zarr_groups import (
 
 SCHEMA_VERSION = 3
 CLIPS_PER_CHUNK = 16
-CLIPS_PER_SHARD = 128
-"""A shard is written whole, by one writer, from a buffer of this many clips."""
+CLIPS_PER_SHARD = 64
+"""A shard is written whole, by one writer, from a buffer of this many clips: few files, and little memory."""
 FLOAT16_MAX = 65504.0
 
 
@@ -234,14 +234,12 @@ class FeatureStore:
         Args:
             key: of the video.
             channels: of its feature maps.
-            clips: about how many will come; it lays out the array.
+            clips: about how many will come.
 
         Raises:
             StoreError: the store cannot be written, or the writer was not finished.
         """
         attributes: dict[str, Any] = {}
-        chunk = min(clips, CLIPS_PER_CHUNK)
-        shard = min(-(-clips // chunk) * chunk, CLIPS_PER_SHARD)
         with (
             writing(self.place, repr(key)),
             refilling(self._root.require_group("videos"), level(key), attributes) as group,
@@ -250,13 +248,13 @@ class FeatureStore:
                 "i3d",
                 shape=(clips, channels, 7, 7),
                 dtype="float16",
-                chunks=(chunk, channels, 7, 7),
-                shards=(shard, channels, 7, 7),
+                chunks=(CLIPS_PER_CHUNK, channels, 7, 7),
+                shards=(CLIPS_PER_SHARD, channels, 7, 7),
                 # A flipped bit inside a blosc frame goes unseen; the checksum sees it.
                 compressors=[BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"), Crc32cCodec()],
                 dimension_names=("clip", "channel", "y", "x"),
             )
-            writer = VideoWriter(group, maps, shard)
+            writer = VideoWriter(group, maps)
             yield writer
             if writer.record is None:
                 raise StoreError(f"{key}: its writing was not finished; extract it again")
@@ -399,11 +397,12 @@ class FeatureStore:
 class VideoWriter:
     """Takes a video's features in order, and writes them shard by shard."""
 
-    def __init__(self, group: zarr.Group, maps: zarr.Array[Any], shard_clips: int) -> None:
+    def __init__(self, group: zarr.Group, maps: zarr.Array[Any]) -> None:
         self._group = group
         self._maps = maps
-        self._shard_clips = shard_clips
-        self._buffer: list[np.ndarray] = []
+        # One for all shards: with new ones the process grew as the video went on.
+        self._shard = np.empty((CLIPS_PER_SHARD, *maps.shape[1:]), np.float16)
+        self._held = 0
         self._written = 0
         self.record: VideoRecord | None = None
         """What `finish` was given."""
@@ -420,9 +419,11 @@ class VideoWriter:
             )
         if not np.isfinite(features).all() or np.abs(features).max(initial=0) > FLOAT16_MAX:
             raise StoreError("features hold NaN or values beyond float16; check the weights")
-        self._buffer.extend(features.astype(np.float16))
-        while len(self._buffer) >= self._shard_clips:
-            self._write(self._shard_clips)
+        for clip in features:
+            self._shard[self._held] = clip
+            self._held += 1
+            if self._held == len(self._shard):
+                self._write()
 
     def finish(self, record: VideoRecord, *, clip_frames: np.ndarray, frame_times: np.ndarray) -> None:
         """Write what is left, and what is known now that all frames were seen.
@@ -435,8 +436,8 @@ class VideoWriter:
         Raises:
             StoreError: another number of clips came.
         """
-        if self._buffer:
-            self._write(len(self._buffer))
+        if self._held:
+            self._write()
         if self._written != len(clip_frames):
             raise StoreError(
                 f"{record.key}: {self._written} clips came for {len(clip_frames)} ranges; extract it again"
@@ -451,13 +452,12 @@ class VideoWriter:
             self._group.create_array(name, data=values, compressors=checked, dimension_names=dimensions)
         self.record = record
 
-    def _write(self, clips: int) -> None:
-        end = self._written + clips
+    def _write(self) -> None:
+        end = self._written + self._held
         if end > self._maps.shape[0]:
             self._maps.resize((end, *self._maps.shape[1:]))
-        self._maps[self._written : end] = np.stack(self._buffer[:clips])
-        del self._buffer[:clips]
-        self._written = end
+        self._maps[self._written : end] = self._shard[: self._held]
+        self._held, self._written = 0, end
 
 
 def _record(slot: zarr.Group) -> VideoRecord:

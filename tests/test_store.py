@@ -141,6 +141,8 @@ def test_the_number_that_was_announced_is_a_guess(tmp_path: Path, announced: int
     write(store, "a", maps(clips), announced)
     assert np.array_equal(store.read("a").i3d, maps(clips).astype(np.float16))
     assert [fault for _, fault in audit(store)] == [None]
+    shards = [path for path in (tmp_path / "s.zarr").glob("videos/a/*/i3d/c/**/*") if path.is_file()]
+    assert len(shards) == -(-clips // CLIPS_PER_SHARD)
 
 
 def test_a_video_that_was_not_finished_is_none(tmp_path: Path) -> None:
