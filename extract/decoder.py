@@ -35,7 +35,8 @@ BATCH_BYTES = 4 << 20
 MOST_FRAMES = 512
 """In a batch, however small they are: the reader waits for no more."""
 MOST_DECODED_BYTES = 1 << 30
-"""Of a whole video that decord decodes: it runs ahead of a slow reader without bound, where PyAV waits to be asked."""
+"""Of a whole video that decord decodes: it runs ahead of a slow reader without bound, from its opening on, where PyAV
+waits to be asked."""
 THREADS = int(os.environ.get("OMP_NUM_THREADS", "").partition(",")[0] or 0)
 """That decode: as many as torch has, where that is bounded; 0 leaves it to the decoder."""
 PR_SET_PDEATHSIG = 1
@@ -73,22 +74,17 @@ def open_source(path: str) -> Source:
     if is_transport_stream(path):
         return open_av(path)
     head = look(path)
-    try:
-        source = open_decord(path, head)
-    except NoVideoError:
-        if head.duration_s is None:
-            raise
-        source = None  # a file that is cut short opens one time and not the next
-    if source is None or head.is_odd or is_short(source.end_s, source.announced_s):
-        return open_av(path)  # of a file that is cut short PyAV finds at least as much
-    if source.info.frame_count * frame_bytes(source.info) > MOST_DECODED_BYTES:
+    if head.is_odd or head.decoded_bytes > MOST_DECODED_BYTES:
         return open_av(path)
+    source = open_decord(path, head)
+    if source is None or is_short(source.end_s, source.announced_s):
+        return open_av(path)  # of a file that is cut short PyAV finds at least as much
     return source
 
 
-def frame_bytes(info: VideoInfo) -> int:
-    """What a decoded frame takes."""
-    return 3 * info.width * info.height
+def decoded_bytes(frames: float, width: int, height: int) -> float:
+    """What so many frames take."""
+    return frames * 3 * width * height
 
 
 def is_short(end_s: float | None, announced_s: float | None) -> bool:
@@ -102,7 +98,10 @@ def is_short(end_s: float | None, announced_s: float | None) -> bool:
 
 
 def open_decord(path: str, head: Head) -> Source | None:
-    """Open with decord; None if it would misread the file. Raises NoVideoError."""
+    """Open with decord; None if it would misread the file, or cannot read it.
+
+    Among these are recordings that do not say how long they are. One that is cut short opens one time and not the next.
+    """
     from importlib.metadata import version
 
     # In search of its own, decord loads every CUDA library that torch has brought: 0.5 s and 700 MiB for nothing.
@@ -115,10 +114,10 @@ def open_decord(path: str, head: Head) -> Source | None:
         count = len(reader)
         stamps = np.asarray(reader.get_frame_timestamp(np.arange(count))) if count else np.empty((0, 2))
         first = reader.next().asnumpy() if count else None
-    except (decord.DECORDError, RuntimeError, OSError, StopIteration) as error:
-        raise NoVideoError(NO_VIDEO) from error
+    except (decord.DECORDError, RuntimeError, OSError, StopIteration):
+        return None
     if first is None:
-        raise NoVideoError("it has no video frames; " + NO_VIDEO.partition("; ")[2])
+        return None
     starts = stamps[:, 0].tolist()
     if starts[0] < -1e-3 or any(after <= before for before, after in pairwise(starts)):
         return None
@@ -155,6 +154,8 @@ class Head:
     """When the stream is said to end; None if it is not said."""
     is_odd: bool
     """Whether the picture changes its size, or is to be turned: decord's frames would be of a wrong shape."""
+    decoded_bytes: float
+    """Of the whole video, decoded; 0 if its length is not said."""
 
 
 def look(path: str) -> Head:
@@ -163,6 +164,7 @@ def look(path: str) -> Head:
         with av.open(path) as container:
             stream = container.streams.video[0]
             duration_s = _stream_end_s(stream, container)
+            frames = stream.frames or (duration_s or 0) * float(stream.average_rate or 25)
             stream.codec_context.skip_frame = "NONKEY"
             looks = _look_at(container)
             if duration_s is not None:
@@ -170,8 +172,12 @@ def look(path: str) -> Head:
                 looks |= _look_at(container)
     # Whatever is wrong with it: the decoder that follows meets it too, and says so.
     except (av.FFmpegError, OSError, ValueError, IndexError, AttributeError):
-        return Head(duration_s=None, is_odd=False)
-    return Head(duration_s=duration_s, is_odd=len(looks) > 1 or any(turn for _, _, turn in looks))
+        return Head(duration_s=None, is_odd=False, decoded_bytes=0)
+    return Head(
+        duration_s=duration_s,
+        is_odd=len(looks) > 1 or any(turn for _, _, turn in looks),
+        decoded_bytes=max((decoded_bytes(frames, width, height) for width, height, _ in looks), default=0),
+    )
 
 
 def _look_at(container: Any) -> set[tuple[int, int, int]]:  # noqa: ANN401 - PyAV's container
@@ -200,6 +206,8 @@ def open_av(path: str) -> Source:
     """Open with PyAV: frames as their container presents them, each in the first one's size. Raises NoVideoError."""
     try:
         container = av.open(path)
+        if container.format.name.endswith("_pipe"):  # a picture
+            raise NoVideoError(NO_VIDEO)
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = THREADS
@@ -265,7 +273,8 @@ def serve(pipe: Connection, path: str, size: int) -> None:
         return
     info = source.info
     pipe.send(asdict(info))
-    most = max(1, min(MOST_FRAMES, BATCH_BYTES // (3 * size * size if size else frame_bytes(info))))
+    sent = (size, size) if size else (info.width, info.height)
+    most = max(1, min(MOST_FRAMES, int(BATCH_BYTES // decoded_bytes(1, *sent))))
     times: list[float] = []
     batch: list[np.ndarray] = []
     count = 0

@@ -151,7 +151,16 @@ def test_what_decord_might_hold_whole_is_left_to_pyav(tmp_path: Path, monkeypatc
     path = str(write_video(tmp_path / "a.mp4", moving_square(20)))
     assert extract.decoder.open_source(path).info.decoder.startswith("decord")
     monkeypatch.setattr(extract.decoder, "MOST_DECODED_BYTES", 19 * 64 * 48 * 3)
+    monkeypatch.setattr(extract.decoder, "open_decord", None)  # opened, it would run ahead already
     assert extract.decoder.open_source(path).info.decoder.startswith("PyAV")
+
+
+def test_a_recording_that_does_not_say_how_long_it_is(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "live.webm", moving_square(20), codec="libvpx-vp9", container={"live": "1"})
+    with open_video(path, timeout_s=60) as stream:
+        assert len(list(stream.frames)) == 20
+    assert stream.fault is None
+    assert stream.true_info.frame_count == 20
 
 
 def test_the_clock_of_joined_files_goes_on(tmp_path: Path) -> None:
