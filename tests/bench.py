@@ -23,10 +23,10 @@ from extract.video import open_video
 from tests.cluster import cluster
 from tests.media import moving_square, write_video
 
-RATE = 2
-"""Frames a second of the long video."""
 SECONDS = 10
-"""Of the short one, which the long one repeats."""
+"""Of the short video of 1080p, of 25 frames a second."""
+RATE = 2
+"""Frames a second of the long one: memory is a matter of frames, and 14,400 are enough to see it grow."""
 
 
 def main(hours: float = 0) -> None:
@@ -98,10 +98,11 @@ def workers(root: Path) -> None:
 
 
 def length(root: Path, hours: float) -> None:
-    """A video of 1080p and the same repeated to some hours."""
-    frames = moving_square(RATE * SECONDS, width=1920, height=1080)
-    short = write_video(root / "1080p.mp4", frames, rate=Fraction(RATE))
-    long = repeated(short, root / "hours.mp4", round(hours * 3600 / SECONDS))
+    """A video of 1080p of some seconds, and one of some hours that repeats a piece of it."""
+    frames = moving_square(25 * SECONDS, width=1920, height=1080)
+    short = write_video(root / "1080p.mp4", frames, rate=Fraction(25))
+    piece = write_video(root / "piece.mp4", frames[: RATE * SECONDS], rate=Fraction(RATE))
+    long = repeated(piece, root / "hours.mp4", round(hours * 3600 / SECONDS))
     peaks = [extract(video, root / "length.zarr") for video in (short, long)]
     for name, (one, other) in zip(("extraction", "its decoder"), zip(*peaks, strict=True), strict=True):
         print(

@@ -19,7 +19,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
 from extract.store import CLIPS_PER_CHUNK, FeatureStore
 
-ROUNDS = 3
+ROUNDS = 10
 Codecs = tuple[BytesBytesCodec, ...]
 
 
