@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 CRF = 20
 """x264 quality: 0 is lossless, 51 the worst."""
+X264 = "mbtree=0"
+"""With AVX-512 its macroblock tree reads memory that nobody wrote: the same pictures gave other bytes each time."""
 TICKS_PER_S = 10_000
 """At least: the grain of frame times, which a constant rate meets exactly."""
 BROWSER_SOUND = frozenset({"aac", "mp3", "opus", "flac"})
@@ -66,7 +68,7 @@ class Mp4Writer:
         self._rate = rate
         self._tick = Fraction(1, rate.numerator * -(-TICKS_PER_S // rate.numerator))
         self._frames = 0
-        stream = container.add_stream("libx264", rate=rate, options={"crf": str(CRF)})
+        stream = container.add_stream("libx264", rate=rate, options={"crf": str(CRF), "x264-params": X264})
         stream.width, stream.height = width + width % 2, height + height % 2
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = self._tick
