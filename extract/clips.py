@@ -3,8 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
 
 import numpy as np
+
+
+class Maps(Protocol):
+    """What feature maps are sliced from: an array in memory or in a store."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(clip, ...)."""
+
+    @property
+    def dtype(self) -> Any:  # noqa: ANN401 - numpy's
+        """Of the numbers."""
+
+    def __getitem__(self, clips: slice, /) -> Any:  # noqa: ANN401 - an array
+        """A range of clips."""
 
 
 def clip_count(frame_count: int, *, length: int, stride: int) -> int:
@@ -22,6 +38,12 @@ def plan_clips(frame_count: int, *, length: int, stride: int) -> np.ndarray:
     """
     starts = np.arange(clip_count(frame_count, length=length, stride=stride), dtype=np.int32) * stride
     return np.stack([starts, np.minimum(starts + length, frame_count)], axis=1).astype(np.int32)
+
+
+def each_clip(clip_frames: np.ndarray) -> np.ndarray:
+    """Groups for `pool_clips` of one clip each: int (clip, 2)."""
+    numbers = np.arange(len(clip_frames))
+    return np.stack([numbers, numbers + 1], axis=1)
 
 
 def iter_clips(frames: Iterable[np.ndarray], *, length: int, stride: int) -> Iterator[np.ndarray]:
@@ -53,3 +75,25 @@ def batched(clips: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
             batch = []
     if batch:
         yield np.stack(batch)
+
+
+def pool_clips(maps: Maps, groups: np.ndarray, *, piece: int) -> np.ndarray:
+    """Mean of each group's clips, of the same dtype: (clip, ...) -> (step, ...).
+
+    Args:
+        maps: an array, or what is read as it is sliced: beside the result, only `piece` clips of it are held.
+        groups: int (step, 2), half-open ranges of clips, each beginning where the one before ends.
+        piece: clips that are sliced at a time.
+    """
+    first, end = int(groups[0, 0]), int(groups[-1, 1])
+    sizes = groups[:, 1] - groups[:, 0]
+    if (sizes == 1).all():
+        return np.asarray(maps[first:end])
+    total = np.zeros((len(groups), *maps.shape[1:]), np.float32)
+    step_of = np.repeat(np.arange(len(groups)), sizes)
+    for start in range(first, end, piece):
+        clips = np.asarray(maps[start : min(start + piece, end)])
+        for step, clip in zip(step_of[start - first :], clips, strict=False):
+            total[step] += clip
+    total /= sizes.reshape(-1, *[1] * (total.ndim - 1))
+    return total.astype(maps.dtype)

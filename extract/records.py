@@ -44,7 +44,7 @@ class VideoFeatures:
 
     record: VideoRecord
     i3d: np.ndarray
-    """float16 (clip, channel, y, x)."""
+    """float16 (clip, channel, y, x), or means over groups of clips, as `FeatureStore.read` was told."""
     clip_frames: np.ndarray
     """int32 (clip, 2), half-open ranges of source frames."""
     frame_times: np.ndarray

@@ -18,7 +18,7 @@ one and named when it is whole: whatever kills a writer, a reader never takes a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -30,6 +30,7 @@ import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.errors import BaseZarrError
 
+from extract.clips import each_clip, pool_clips
 from extract.errors import StoreError, StoreMismatchError
 from extract.files import shown
 from extract.records import EncodedQuery, Failure, VideoFeatures, VideoRecord
@@ -170,16 +171,25 @@ class FeatureStore:
         with self._reading(key):
             return _record(slot)
 
-    def read(self, key: str) -> VideoFeatures:
-        """Read a video's features whole. Raises StoreError if they are not there or damaged."""
+    def read(self, key: str, groups_of: Callable[[np.ndarray], np.ndarray] = each_clip) -> VideoFeatures:
+        """Read a video's features, or means of them, of which no more is held than the result takes.
+
+        Args:
+            key: of the video.
+            groups_of: makes of `clip_frames` the groups of clips that `pool_clips` takes the means of.
+
+        Raises:
+            StoreError: they are not there, or damaged.
+        """
         while (slot := self._video(key)) is not None:
             with self._reading(key):
                 try:
                     group = _content(slot)
+                    clip_frames = rows(group, "clip_frames")
                     found = VideoFeatures(
                         record=_record(slot),
-                        i3d=rows(group, "i3d"),
-                        clip_frames=rows(group, "clip_frames"),
+                        i3d=pool_clips(array(group, "i3d"), groups_of(clip_frames), piece=CLIPS_PER_SHARD),
+                        clip_frames=clip_frames,
                         frame_times=rows(group, "frame_times"),
                     )
                     missing = _is_missing_pieces(group)

@@ -14,7 +14,7 @@ from extract.records import EncodedQuery, VideoFeatures, VideoRecord
 from extract.store import FeatureStore
 from model.io import ModelInput, ModelTarget
 from pipeline.errors import AnnotationError
-from pipeline.steps import StepAxis, interpolate_boxes, pool_clips, step_axis
+from pipeline.steps import StepAxis, interpolate_boxes, step_axis
 from pipeline.types import Sample, Span
 
 NEAR_FRAMES = 2.0
@@ -58,19 +58,29 @@ class Batch:
     """In order; their features are in `inputs` alone."""
 
 
-def make_example(
-    video: VideoFeatures,
-    query: EncodedQuery,
-    *,
-    max_steps: int,
-    segment: Span | None = None,
-) -> Example:
-    """Lay a video and a query on the model's time axis; the truth is not known."""
-    axis = step_axis(video.clip_frames, segment, max_steps=max_steps)
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How the model's time axis is laid over a video."""
+
+    max_steps: int
+    segment: Span | None = None
+    """In frames; None is the whole video."""
+
+    def axis(self, clip_frames: np.ndarray) -> StepAxis:
+        """The steps, given the frame ranges of the video's clips."""
+        return step_axis(clip_frames, self.segment, max_steps=self.max_steps)
+
+    def read(self, store: FeatureStore, key: str) -> VideoFeatures:
+        """A video's features, one mean of clips a step; however long it is, no more is held. Raises StoreError."""
+        return store.read(key, lambda clip_frames: self.axis(clip_frames).groups)
+
+
+def make_example(video: VideoFeatures, query: EncodedQuery, layout: Layout) -> Example:
+    """Put a video that `layout` has read and a query together; the truth is not known."""
     return Example(
-        features=pool_clips(video.i3d, axis.groups),
+        features=video.i3d,
         words=query.vectors,
-        axis=axis,
+        axis=layout.axis(video.clip_frames),
         record=video.record,
         target=None,
         sample=None,
@@ -149,7 +159,7 @@ class GroundingDataset(Dataset[Example]):
         self._store = store
         self._queries = queries
         self._max_steps = max_steps
-        self._cache: dict[str, VideoFeatures] = {}
+        self._cache: dict[tuple[str, Layout], VideoFeatures] = {}
         self._cache_room = cache_mb << 20
         self._check()
 
@@ -192,21 +202,21 @@ class GroundingDataset(Dataset[Example]):
 
     def __getitems__(self, indices: Sequence[int]) -> list[Example]:
         """A batch, of which samples of one segment share their features. The loader calls it, if there is one."""
-        shared: dict[tuple[str, Span | None], Example] = {}
+        shared: dict[tuple[str, Layout], Example] = {}
         examples: list[Example] = []
         for sample in (self.samples[index] for index in indices):
-            query, key = self._queries[sample.query], (sample.video, sample.segment)
+            query, layout = self._queries[sample.query], Layout(max_steps=self._max_steps, segment=sample.segment)
+            key = (sample.video, layout)
             if key not in shared:
-                video = self._video(sample.video)
-                shared[key] = make_example(video, query, max_steps=self._max_steps, segment=sample.segment)
+                shared[key] = make_example(self._video(*key), query, layout)
             target = make_target(sample, shared[key].axis, shared[key].record)
             examples.append(replace(shared[key], words=query.vectors, target=target, sample=sample))
         return examples
 
-    def _video(self, key: str) -> VideoFeatures:
-        if (video := self._cache.get(key)) is None:
-            video = self._store.read(key)
+    def _video(self, key: str, layout: Layout) -> VideoFeatures:
+        if (video := self._cache.get((key, layout))) is None:
+            video = layout.read(self._store, key)
             if video.i3d.nbytes <= self._cache_room:
                 self._cache_room -= video.i3d.nbytes
-                self._cache[key] = video
+                self._cache[key, layout] = video
         return video

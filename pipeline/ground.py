@@ -21,7 +21,7 @@ from extract.store import FeatureStore
 from extract.text import QueryEncoder
 from extract.video import source_digest
 from pipeline.checkpoint import RunSettings, load_model
-from pipeline.dataset import collate, make_example
+from pipeline.dataset import Layout, collate, make_example
 from pipeline.device import resolve_device
 from pipeline.evaluate import check_encoding, check_features, differing_settings, predict
 from pipeline.types import Tube
@@ -83,8 +83,9 @@ def ground(
     trained = settings.config.extract
     encoded = QueryEncoder(trained.vectors, max_words=trained.max_words)(query)
     place = store_place or _fitting(spare_place, settings)
-    features, extracted = _features(video, settings, run, place, device, decode_timeout_s, on_clips)
-    batch = collate([make_example(features, encoded, max_steps=settings.config.model.max_steps)])
+    layout = Layout(max_steps=settings.config.model.max_steps)
+    features, extracted = _features(video, layout, settings, run, place, device, decode_timeout_s, on_clips)
+    batch = collate([make_example(features, encoded, layout)])
     ((_, (tube,)),) = predict(model, [batch], device)
     return Grounding(
         video=video,
@@ -125,6 +126,7 @@ def write_json(grounding: Grounding, path: Path) -> None:
 
 def _features(
     video: Path,
+    layout: Layout,
     settings: RunSettings,
     run: Path,
     place: str | None,
@@ -140,13 +142,13 @@ def _features(
         for key in (*_possible_keys(video), spare_key):
             record = store.record(key)
             if record is not None and record.source_digest == digest:
-                return store.read(key), False
+                return layout.read(store, key), False
         taken = store.record(video.name) is not None
         key = spare_key if taken else video.name
         config = replace(settings.config.extract, decode_timeout_s=decode_timeout_s)
         backbone = backbone or load_backbone(config.backbone, weights=config.weights, device=device)
         extract_video(VideoInput(path=video, key=key), store, backbone, config, on_clips)
-        return store.read(key), True
+        return layout.read(store, key), True
 
 
 def _fitting(place: str | None, settings: RunSettings) -> str | None:

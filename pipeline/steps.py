@@ -70,14 +70,6 @@ def step_axis(clip_frames: np.ndarray, segment: Span | None, *, max_steps: int) 
     )
 
 
-def pool_clips(features: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Mean of each group's clips: (clip, ...) -> (step, ...), of the same dtype."""
-    if (groups[:, 1] - groups[:, 0] == 1).all():
-        return features[groups[:, 0]]
-    pooled = [features[first:last].mean(axis=0, dtype=np.float32) for first, last in groups]
-    return np.stack(pooled).astype(features.dtype)
-
-
 def interpolate_boxes(at: np.ndarray, times: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """Boxes at the moments `at`, linear between those at `times` (ascending), constant beyond: (len(at), 4)."""
     return np.stack([np.interp(at, times, side) for side in boxes.T], axis=1).astype(np.float32)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extract.ahead import ahead
-from extract.clips import batched, clip_count, iter_clips, plan_clips
+from extract.clips import batched, clip_count, each_clip, iter_clips, plan_clips, pool_clips
 
 
 @given(st.integers(1, 200), st.integers(1, 12), st.integers(1, 12))
@@ -21,6 +21,37 @@ def test_plan_and_stream_agree(frame_count: int, length: int, stride: int) -> No
         assert clip.shape == (length, 1, 1, 3)
         expected = [*range(start, end), *[end - 1] * (length - (end - start))]
         assert clip[:, 0, 0, 0].tolist() == expected
+
+
+def test_pooling_is_a_mean() -> None:
+    features = np.arange(5, dtype=np.float16)[:, None] * np.ones((1, 3), np.float16)
+    pooled = pool_clips(features, np.array([[0, 2], [2, 5]]), piece=9)
+    assert pooled.dtype == np.float16
+    assert pooled[:, 0].tolist() == [0.5, 3.0]
+    assert np.array_equal(pool_clips(features, np.array([[1, 2], [2, 3]]), piece=9), features[1:3])
+    assert np.array_equal(pool_clips(features, each_clip(np.zeros((5, 2))), piece=2), features)
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=9), st.integers(0, 5), st.integers(1, 7))
+def test_pooling_holds_some_clips_at_a_time(sizes: list[int], first: int, piece: int) -> None:
+    marks = first + np.cumsum([0, *sizes])
+    groups = np.stack([marks[:-1], marks[1:]], axis=1)
+    maps = Sliced(np.random.default_rng(0).random((int(marks[-1]) + 3, 2), np.float32))
+    pooled = pool_clips(maps, groups, piece=piece)
+    assert np.allclose(pooled, [maps.array[start:end].mean(axis=0) for start, end in groups])
+    if max(sizes) > 1:
+        assert maps.most <= piece
+
+
+class Sliced:
+    """An array that remembers the longest slice that it gave."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array, self.shape, self.dtype, self.most = array, array.shape, array.dtype, 0
+
+    def __getitem__(self, clips: slice) -> np.ndarray:
+        self.most = max(self.most, len(self.array[clips]))
+        return self.array[clips]
 
 
 @given(st.integers(1, 200))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from extract.clips import plan_clips
 from extract.records import EncodedQuery, VideoFeatures, VideoRecord
-from pipeline.dataset import collate, make_example, make_target
+from pipeline.dataset import Layout, collate, make_example, make_target
 from pipeline.decode import boxes_over, decode_tube, span_frames
 from pipeline.errors import AnnotationError
 from pipeline.grouped import GroupedSampler
@@ -151,7 +151,7 @@ def test_a_batch_pads_and_keeps_order() -> None:
             frame_times=np.arange(frames + 1) / 10,
         )
         query = EncodedQuery(words=("w",) * words, vectors=np.ones((words, 3), np.float32), unknown=(), dropped=0)
-        laid = make_example(video, query, max_steps=200)
+        laid = make_example(video, query, Layout(max_steps=200))
         return replace(laid, target=make_target(sample((8, 20)), laid.axis, laid.record))
 
     short, long = example(20, 2), example(40, 5)

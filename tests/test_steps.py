@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extract.clips import plan_clips
-from pipeline.steps import interpolate_boxes, pool_clips, step_axis
+from pipeline.steps import interpolate_boxes, step_axis
 
 
 def test_a_step_is_a_clip_where_there_is_room() -> None:
@@ -43,14 +43,6 @@ def test_a_segment_takes_the_clips_whose_middle_it_holds() -> None:
     assert axis.centres.tolist() == [40, 44, 48, 52, 56]
     tiny = step_axis(clips, (41, 43), max_steps=200)
     assert tiny.steps == 1
-
-
-def test_pooling_is_a_mean() -> None:
-    features = np.arange(5, dtype=np.float16)[:, None] * np.ones((1, 3), np.float16)
-    pooled = pool_clips(features, np.array([[0, 2], [2, 5]]))
-    assert pooled.dtype == np.float16
-    assert pooled[:, 0].tolist() == [0.5, 3.0]
-    assert np.array_equal(pool_clips(features, np.array([[1, 2], [2, 3]])), features[1:3])
 
 
 def test_boxes_are_interpolated_and_held_at_the_ends() -> None:

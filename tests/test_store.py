@@ -53,6 +53,16 @@ def test_what_is_written_is_read(tmp_path: Path, clips: int) -> None:
     assert video.record == record("a", 4 + 4 * clips)
 
 
+def test_means_of_clips_are_read(tmp_path: Path) -> None:
+    store = FeatureStore.open_for(tmp_path / "s.zarr", SETTINGS)
+    features = maps(CLIPS_PER_SHARD + 9).astype(np.float16)
+    write(store, "a", features)
+    video = store.read("a", lambda clips: np.array([[3, 50], [50, len(clips)]]))
+    expected = [features[start:end].mean(axis=0, dtype=np.float32) for start, end in ((3, 50), (50, len(features)))]
+    assert np.array_equal(video.i3d, np.stack(expected).astype(np.float16))
+    assert len(video.clip_frames) == len(features)
+
+
 @pytest.mark.parametrize("key", ["a/b.mp4", "ünï code.mp4", "..", ".x", "a%2Fb", "new\nline", "-dash", "zarr.json"])
 def test_any_key(tmp_path: Path, key: str) -> None:
     store = FeatureStore.open_for(tmp_path / "s.zarr", SETTINGS)
