@@ -153,7 +153,8 @@ class Head:
     duration_s: float | None
     """When the stream is said to end; None if it is not said."""
     is_odd: bool
-    """Whether the picture changes its size, or is to be turned: decord's frames would be of a wrong shape."""
+    """Whether the picture changes its size, or is to be turned, or there are two: decord's frames would be of a wrong
+    shape."""
     decoded_bytes: float
     """Of the whole video, decoded; 0 if its length is not said."""
 
@@ -162,28 +163,34 @@ def look(path: str) -> Head:
     """Read a container's head, and the size of its first and last key pictures."""
     try:
         with av.open(path) as container:
-            stream = container.streams.video[0]
+            stream = _best(container)
             duration_s = _stream_end_s(stream, container)
             frames = stream.frames or (duration_s or 0) * float(stream.average_rate or 25)
             stream.codec_context.skip_frame = "NONKEY"
-            looks = _look_at(container)
+            looks = _look_at(container, stream)
             if duration_s is not None:
                 container.seek(max(0, int((duration_s - 1) * 1_000_000)))
-                looks |= _look_at(container)
+                looks |= _look_at(container, stream)
+            count = len(container.streams.video)
     # Whatever is wrong with it: the decoder that follows meets it too, and says so.
     except (av.FFmpegError, OSError, ValueError, IndexError, AttributeError):
         return Head(duration_s=None, is_odd=False, decoded_bytes=0)
     return Head(
         duration_s=duration_s,
-        is_odd=len(looks) > 1 or any(turn for _, _, turn in looks),
+        is_odd=len(looks) > 1 or any(turn for _, _, turn in looks) or count > 1,
         decoded_bytes=max((decoded_bytes(frames, width, height) for width, height, _ in looks), default=0),
     )
 
 
-def _look_at(container: Any) -> set[tuple[int, int, int]]:  # noqa: ANN401 - PyAV's container
+def _best(container: Any) -> Any:  # noqa: ANN401 - PyAV's
+    """The video stream that is meant, of several; not the picture of a cover. Raises IndexError if there is none."""
+    return container.streams.best("video") or container.streams.video[0]
+
+
+def _look_at(container: Any, stream: Any) -> set[tuple[int, int, int]]:  # noqa: ANN401 - PyAV's
     """Size and rotation of the next key picture; empty where there is none to be had."""
     try:
-        frame = next(container.decode(video=0))
+        frame = next(container.decode(stream))
     except (av.FFmpegError, StopIteration):
         return set()
     return {(frame.width, frame.height, frame.rotation)}
@@ -208,7 +215,7 @@ def open_av(path: str) -> Source:
         container = av.open(path)
         if container.format.name.endswith("_pipe"):  # a picture
             raise NoVideoError(NO_VIDEO)
-        stream = container.streams.video[0]
+        stream = _best(container)
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = THREADS
         decoded = container.decode(stream)
@@ -217,8 +224,10 @@ def open_av(path: str) -> Source:
         raise NoVideoError(NO_VIDEO) from error
     turn = (-first.rotation // 90) % 4 if first.rotation % 90 == 0 else 0
     width, height = (first.height, first.width) if turn % 2 else (first.width, first.height)
+    # An avi gives its frames no time but that of their place in the file, which is the order of decoding.
+    clock = "dts" if container.format.name == "avi" else "pts"
     # The container's clock may begin anywhere, and its sound with it.
-    origin_s = (container.start_time or 0) / 1_000_000
+    origin_s = (container.start_time or 0) / 1_000_000 if clock == "pts" else (_begins_s(first, clock) or 0.0)
     fps = float(stream.average_rate or stream.guessed_rate or 25)
 
     def frames() -> Iterator[tuple[float, np.ndarray]]:
@@ -226,10 +235,10 @@ def open_av(path: str) -> Source:
         start, shift = -1 / fps, -origin_s
         while frame is not None:
             after = start + 1 / fps
-            if frame.time is not None:
-                if float(frame.time) + shift <= start:  # files joined end to end: each has a clock of its own
-                    shift = after - float(frame.time)
-                after = float(frame.time) + shift
+            if (begins_s := _begins_s(frame, clock)) is not None:
+                if begins_s + shift <= start:  # files joined end to end: each has a clock of its own
+                    shift = after - begins_s
+                after = begins_s + shift
             start = after
             pixels = frame.to_ndarray(format="rgb24", width=first.width, height=first.height)
             yield start, np.ascontiguousarray(np.rot90(pixels, -turn % 4)) if turn else pixels
@@ -251,6 +260,11 @@ def open_av(path: str) -> Source:
     return Source(
         info=info, frames=frames(), end_s=None, announced_s=None if announced_s is None else announced_s - origin_s
     )
+
+
+def _begins_s(frame: av.VideoFrame, clock: str) -> float | None:
+    stamp = getattr(frame, clock)
+    return None if stamp is None else float(stamp * frame.time_base)
 
 
 def is_transport_stream(path: str) -> bool:

@@ -68,6 +68,21 @@ def write_video(
     return path
 
 
+def side_by_side(path: Path, *videos: list[np.ndarray]) -> Path:
+    """Encode videos as the streams of one file."""
+    with av.open(str(path), "w") as out:
+        streams = [out.add_stream("mpeg4", rate=10) for _ in videos]
+        for stream, frames in zip(streams, videos, strict=True):
+            stream.height, stream.width = frames[0].shape[:2]
+            stream.pix_fmt = "yuv420p"
+        for pictures in zip(*videos, strict=True):
+            for stream, frame in zip(streams, pictures, strict=True):
+                out.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        for stream in streams:
+            out.mux(stream.encode(None))
+    return path
+
+
 def lossless(path: Path, frames: list[np.ndarray]) -> Path:
     """Encode frames so that they decode to the same bytes."""
     return write_video(path, frames, codec="ffv1", pixels="bgr0")

@@ -19,7 +19,7 @@ from PIL import Image
 from extract.errors import GkcmnError
 from extract.inputs import find_videos
 from extract.video import open_video
-from tests.media import moving_square, write_video
+from tests.media import moving_square, side_by_side, write_video
 
 CASES: dict[str, Callable[[Path], object]] = {}
 """Makers, by what they make: a file, a folder, or the words that `features` is given."""
@@ -153,6 +153,10 @@ case("webm as a browser records it, without its length")(
 case("AV1")(lambda folder: _movie(folder, codec="libsvtav1", count=20))
 case("ProRes, 4:2:2")(lambda folder: _movie(folder, "a.mov", codec="prores_ks", pixels="yuv422p10le"))
 case("MJPEG in avi")(lambda folder: _movie(folder, "a.avi", codec="mjpeg", pixels="yuvj420p"))
+case("H.264 in avi, which gives frames no times")(lambda folder: _movie(folder, "a.avi", options={"bf": "3"}, count=20))
+case("two video streams")(
+    lambda folder: side_by_side(folder / "a.mkv", moving_square(20, width=32, height=32), moving_square(20))
+)
 case("animated GIF")(lambda folder: _movie(folder, "a.gif", codec="gif", pixels="rgb8", count=20))
 case("MPEG transport stream")(lambda folder: _movie(folder, "a.ts"))
 case("transport stream named .mp4")(lambda folder: _movie(folder, form="mpegts"))

@@ -13,7 +13,7 @@ import extract.decoder
 from extract.errors import DecodeTimeoutError, MediaError, MissingInputError
 from extract.transforms import stretch
 from extract.video import VideoStream, open_video, probe, source_digest
-from tests.media import lossless, moving_square, write_video
+from tests.media import lossless, moving_square, side_by_side, write_video
 
 
 def test_frames_are_the_source_s(tmp_path: Path) -> None:
@@ -153,6 +153,21 @@ def test_what_decord_might_hold_whole_is_left_to_pyav(tmp_path: Path, monkeypatc
     monkeypatch.setattr(extract.decoder, "MOST_DECODED_BYTES", 19 * 64 * 48 * 3)
     monkeypatch.setattr(extract.decoder, "open_decord", None)  # opened, it would run ahead already
     assert extract.decoder.open_source(path).info.decoder.startswith("PyAV")
+
+
+def test_frames_of_an_avi_come_one_after_the_other(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.avi", moving_square(40), rate=Fraction(25), options={"bf": "3"})
+    with open_video(path, timeout_s=60) as stream:
+        assert len(list(stream.frames)) == 40
+    assert np.allclose(stream.frame_times, np.arange(41) / 25)
+
+
+def test_of_two_streams_one_is_read(tmp_path: Path) -> None:
+    path = side_by_side(tmp_path / "a.mkv", moving_square(20, width=32, height=32), moving_square(20))
+    with open_video(path, timeout_s=60) as stream:
+        frames = list(stream.frames)
+    assert len(frames) == 20
+    assert frames[0].shape == (stream.info.height, stream.info.width, 3)
 
 
 def test_a_recording_that_does_not_say_how_long_it_is(tmp_path: Path) -> None:
