@@ -22,11 +22,14 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
 
+from extract.clock import Clock
 from extract.records import VideoInfo
 from extract.transforms import stretch
 
@@ -53,12 +56,16 @@ class Source:
     """An opened video, whoever decodes it."""
 
     info: VideoInfo
-    frames: Iterator[tuple[float, np.ndarray]]
-    """When each begins, in seconds, and its pixels, HWC uint8 RGB; raises BrokenError where it breaks off."""
+    frames: Iterator[Frame]
+    """Raises BrokenError where it breaks off."""
     end_s: float | None
     """When the last frame ends, if all are there; None if that is not known before."""
     announced_s: float | None
     """When the container says that the video ends; None if it does not."""
+
+
+Frame = tuple[float, float, np.ndarray]
+"""When it begins and when it ends, in seconds, and its pixels, HWC uint8 RGB."""
 
 
 class BrokenError(Exception):
@@ -74,17 +81,12 @@ def open_source(path: str) -> Source:
     if is_transport_stream(path):
         return open_av(path)
     head = look(path)
-    if head.is_odd or head.decoded_bytes > MOST_DECODED_BYTES:
+    if head.is_odd or not 0 < head.decoded_bytes <= MOST_DECODED_BYTES:
         return open_av(path)
     source = open_decord(path, head)
     if source is None or is_short(source.end_s, source.announced_s):
         return open_av(path)  # of a file that is cut short PyAV finds at least as much
     return source
-
-
-def decoded_bytes(frames: float, width: int, height: int) -> float:
-    """What so many frames take."""
-    return frames * 3 * width * height
 
 
 def is_short(end_s: float | None, announced_s: float | None) -> bool:
@@ -119,28 +121,28 @@ def open_decord(path: str, head: Head) -> Source | None:
     if first is None:
         return None
     starts = stamps[:, 0].tolist()
+    ends = np.maximum(stamps[:, 1], stamps[:, 0]).tolist()
     if starts[0] < -1e-3 or any(after <= before for before, after in pairwise(starts)):
         return None
     reader.seek(0)
 
-    def frames() -> Iterator[tuple[float, np.ndarray]]:
-        for start in starts:
+    def frames() -> Iterator[Frame]:
+        for start, end in zip(starts, ends, strict=True):
             try:
                 frame = reader.next().asnumpy()
             except (decord.DECORDError, StopIteration, RuntimeError) as error:
                 raise BrokenError from error
-            yield start, frame
+            yield start, end, frame
 
-    end_s = max(float(stamps[-1, 1]), starts[-1])
     info = VideoInfo(
         width=first.shape[1],
         height=first.shape[0],
         fps=float(reader.get_avg_fps()),
         frame_count=count,
-        duration_s=end_s - starts[0],
+        duration_s=ends[-1] - starts[0],
         decoder=f"decord2 {version('decord2')}",
     )
-    return Source(info=info, frames=frames(), end_s=end_s, announced_s=head.duration_s)
+    return Source(info=info, frames=frames(), end_s=ends[-1], announced_s=head.duration_s)
 
 
 # PyAV
@@ -156,16 +158,17 @@ class Head:
     """Whether the picture changes its size, or is to be turned, or there are two: decord's frames would be of a wrong
     shape."""
     decoded_bytes: float
-    """Of the whole video, decoded; 0 if its length is not said."""
+    """Of the whole video; 0 if that is not known."""
 
 
 def look(path: str) -> Head:
     """Read a container's head, and the size of its first and last key pictures."""
     try:
-        with av.open(path) as container:
+        with _opened(path) as container:
             stream = _best(container)
             duration_s = _stream_end_s(stream, container)
-            frames = stream.frames or (duration_s or 0) * float(stream.average_rate or 25)
+            about_s = duration_s or (container.duration or 0) / 1_000_000
+            frames = stream.frames or about_s * float(stream.average_rate or 25)
             stream.codec_context.skip_frame = "NONKEY"
             looks = _look_at(container, stream)
             if duration_s is not None:
@@ -173,21 +176,29 @@ def look(path: str) -> Head:
                 looks |= _look_at(container, stream)
             count = len(container.streams.video)
     # Whatever is wrong with it: the decoder that follows meets it too, and says so.
-    except (av.FFmpegError, OSError, ValueError, IndexError, AttributeError):
+    except (NoVideoError, av.FFmpegError, OSError, ValueError):
         return Head(duration_s=None, is_odd=False, decoded_bytes=0)
     return Head(
         duration_s=duration_s,
         is_odd=len(looks) > 1 or any(turn for _, _, turn in looks) or count > 1,
-        decoded_bytes=max((decoded_bytes(frames, width, height) for width, height, _ in looks), default=0),
+        decoded_bytes=max((frames * 3 * width * height for width, height, _ in looks), default=0),
     )
 
 
-def _best(container: Any) -> Any:  # noqa: ANN401 - PyAV's
-    """The video stream that is meant, of several; not the picture of a cover. Raises IndexError if there is none."""
-    return container.streams.best("video") or container.streams.video[0]
+def _opened(path: str) -> InputContainer:
+    # A title in Latin-1 is no reason to refuse a video.
+    return av.open(path, metadata_errors="replace")
 
 
-def _look_at(container: Any, stream: Any) -> set[tuple[int, int, int]]:  # noqa: ANN401 - PyAV's
+def _best(container: InputContainer) -> VideoStream:
+    """The video stream that is meant, of several. Raises NoVideoError if there is none but a cover's picture."""
+    stream = container.streams.best("video")
+    if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
+        raise NoVideoError(NO_VIDEO)
+    return stream
+
+
+def _look_at(container: InputContainer, stream: VideoStream) -> set[tuple[int, int, int]]:
     """Size and rotation of the next key picture; empty where there is none to be had."""
     try:
         frame = next(container.decode(stream))
@@ -196,7 +207,7 @@ def _look_at(container: Any, stream: Any) -> set[tuple[int, int, int]]:  # noqa:
     return {(frame.width, frame.height, frame.rotation)}
 
 
-def _stream_end_s(stream: Any, container: Any) -> float | None:  # noqa: ANN401 - PyAV's streams
+def _stream_end_s(stream: VideoStream, container: InputContainer) -> float | None:
     if stream.duration is not None and stream.time_base is not None:
         return float((stream.duration + (stream.start_time or 0)) * stream.time_base)
     if (tag := stream.metadata.get("DURATION")) is not None:  # Matroska's, a stream's own
@@ -212,7 +223,7 @@ def _stream_end_s(stream: Any, container: Any) -> float | None:  # noqa: ANN401 
 def open_av(path: str) -> Source:
     """Open with PyAV: frames as their container presents them, each in the first one's size. Raises NoVideoError."""
     try:
-        container = av.open(path)
+        container = _opened(path)
         if container.format.name.endswith("_pipe"):  # a picture
             raise NoVideoError(NO_VIDEO)
         stream = _best(container)
@@ -220,41 +231,38 @@ def open_av(path: str) -> Source:
         stream.codec_context.thread_count = THREADS
         decoded = container.decode(stream)
         first = next(decoded)
-    except (av.FFmpegError, OSError, IndexError, StopIteration, AttributeError) as error:
+    except (av.FFmpegError, OSError, StopIteration) as error:
         raise NoVideoError(NO_VIDEO) from error
     turn = (-first.rotation // 90) % 4 if first.rotation % 90 == 0 else 0
     width, height = (first.height, first.width) if turn % 2 else (first.width, first.height)
     # An avi gives its frames no time but that of their place in the file, which is the order of decoding.
-    clock = "dts" if container.format.name == "avi" else "pts"
+    is_avi = container.format.name == "avi"
     # The container's clock may begin anywhere, and its sound with it.
-    origin_s = (container.start_time or 0) / 1_000_000 if clock == "pts" else (_begins_s(first, clock) or 0.0)
+    origin_s = (_stamp_s(first, is_avi) or 0.0) if is_avi else (container.start_time or 0) / 1_000_000
     fps = float(stream.average_rate or stream.guessed_rate or 25)
+    clock = Clock(origin_s=origin_s, fps=fps, may_be_cut=is_transport_stream(path))
 
-    def frames() -> Iterator[tuple[float, np.ndarray]]:
+    def frames() -> Iterator[Frame]:
         frame: av.VideoFrame | None = first
-        start, shift = -1 / fps, -origin_s
         while frame is not None:
-            after = start + 1 / fps
-            if (begins_s := _begins_s(frame, clock)) is not None:
-                if begins_s + shift <= start:  # files joined end to end: each has a clock of its own
-                    shift = after - begins_s
-                after = begins_s + shift
-            start = after
+            start = clock(_stamp_s(frame, is_avi))
+            lasts_s = _seconds(frame.duration, frame) or 1 / fps
             pixels = frame.to_ndarray(format="rgb24", width=first.width, height=first.height)
-            yield start, np.ascontiguousarray(np.rot90(pixels, -turn % 4)) if turn else pixels
+            yield start, start + lasts_s, np.ascontiguousarray(np.rot90(pixels, -turn % 4)) if turn else pixels
             try:
                 frame = next(decoded, None)
             except (av.FFmpegError, OSError) as error:
                 raise BrokenError from error
 
     announced_s = _stream_end_s(stream, container)
-    length_s = max(1 / fps, (announced_s or (container.duration or 0) / 1_000_000 + origin_s) - origin_s)
+    said_s = announced_s or (container.duration or 0) / 1_000_000 + origin_s
+    count = stream.frames or round((said_s - origin_s) * fps) or _packets(path)
     info = VideoInfo(
         width=width,
         height=height,
         fps=fps,
-        frame_count=stream.frames or max(1, round(length_s * fps)),
-        duration_s=length_s,
+        frame_count=max(1, count),
+        duration_s=max(1, count) / fps,
         decoder=f"PyAV {av.__version__}",
     )
     return Source(
@@ -262,9 +270,21 @@ def open_av(path: str) -> Source:
     )
 
 
-def _begins_s(frame: av.VideoFrame, clock: str) -> float | None:
-    stamp = getattr(frame, clock)
-    return None if stamp is None else float(stamp * frame.time_base)
+def _stamp_s(frame: av.VideoFrame, is_avi: bool) -> float | None:
+    return _seconds(frame.dts if is_avi else frame.pts, frame)
+
+
+def _seconds(ticks: int | None, frame: av.VideoFrame) -> float | None:
+    return None if ticks is None or frame.time_base is None else float(ticks * frame.time_base)
+
+
+def _packets(path: str) -> int:
+    """How many there are, about one a frame: what does not say how long it is is read to its end."""
+    try:
+        with _opened(path) as container:
+            return sum(1 for packet in container.demux(_best(container)) if packet.size)
+    except (av.FFmpegError, OSError):
+        return 0  # cut short: decoding tells
 
 
 def is_transport_stream(path: str) -> bool:
@@ -288,7 +308,7 @@ def serve(pipe: Connection, path: str, size: int) -> None:
     info = source.info
     pipe.send(asdict(info))
     sent = (size, size) if size else (info.width, info.height)
-    most = max(1, min(MOST_FRAMES, int(BATCH_BYTES // decoded_bytes(1, *sent))))
+    most = max(1, min(MOST_FRAMES, BATCH_BYTES // (3 * sent[0] * sent[1])))
     times: list[float] = []
     batch: list[np.ndarray] = []
     count = 0
@@ -300,11 +320,11 @@ def serve(pipe: Connection, path: str, size: int) -> None:
             times.clear()
             batch.clear()
 
-    fault, last_s = None, 0.0
+    fault, end_s = None, 0.0
     try:
-        for last_s, frame in source.frames:
-            count += 1
-            times.append(last_s)
+        for begins_s, ends_s, frame in source.frames:
+            count, end_s = count + 1, ends_s
+            times.append(begins_s)
             batch.append(stretch(frame, size) if size else frame)
             if len(batch) >= most:
                 flush()
@@ -314,8 +334,6 @@ def serve(pipe: Connection, path: str, size: int) -> None:
     if count == 0:
         pipe.send("no frame can be decoded; copy the file again, or re-encode it")
         return
-    whole = fault is None and source.end_s is not None
-    end_s = source.end_s if whole else last_s + 1 / info.fps
     # Whether PyAV calls the end of a file that is cut short an error depends on its threads.
     if (fault is None or source.end_s is None) and is_short(end_s, source.announced_s):
         fault = f"it ends after {end_s:.1f} of the {source.announced_s:.1f} seconds that it announces: {CUT_SHORT}"
