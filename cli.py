@@ -772,7 +772,7 @@ def _print_grounding(found: Grounding) -> None:
     step = max(1, (end - start - 1) // 7)
     for frame in sorted({*range(start, end, step), end - 1}):
         box = (f"{side:.0f}" for side in found.tube.boxes[frame - start])
-        table.add_row(str(frame), f"{frame / found.record.fps:.2f}", *box)
+        table.add_row(str(frame), f"{found.frame_times[frame]:.2f}", *box)
     Console(markup=False).print(table)
 
 

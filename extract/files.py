@@ -38,6 +38,14 @@ def replacing(path: Path) -> Iterator[Path]:
             partial.unlink()
 
 
+def is_file(path: Path) -> bool:
+    """Whether a file lies there, as far as can be seen: no path raises an error."""
+    try:
+        return path.is_file()
+    except OSError:  # its name is too long, or a folder is closed
+        return False
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a whole file or none. Raises OutputError."""
     with replacing(path) as partial:

@@ -30,9 +30,9 @@ def find_videos(paths: Iterable[str], *, root: Path | None = None) -> list[Video
             folder holds no video, a video lies outside the root, a name is not UTF-8, or two would get one key.
     """
     found: dict[str, Path] = {}
-    for path, base in (pair for text in paths for pair in _expand(text)):
+    for path, base in (pair for text in paths for pair in _looked_at(text)):
         try:
-            key = path.relative_to(root or base).as_posix()
+            key = path.absolute().relative_to((root or base).absolute()).as_posix()
         except ValueError:
             raise MissingInputError(f"{path}: lies outside --root {root}; name a folder above it") from None
         try:
@@ -47,6 +47,15 @@ def find_videos(paths: Iterable[str], *, root: Path | None = None) -> list[Video
     return [VideoInput(path=path, key=key) for key, path in sorted(found.items())]
 
 
+def _looked_at(text: str) -> Iterator[tuple[Path, Path]]:
+    try:
+        yield from _expand(text)
+    except MissingInputError:
+        raise
+    except OSError as error:
+        raise MissingInputError(f"{text}: cannot be looked at ({error.strerror}); check the path and rights") from error
+
+
 def _expand(text: str) -> Iterator[tuple[Path, Path]]:
     """Each video that one argument names, with the folder to which its key is relative."""
     path = Path(text)
@@ -57,7 +66,7 @@ def _expand(text: str) -> Iterator[tuple[Path, Path]]:
         yield from ((video, path) for video in videos)
     elif path.is_file() and path.suffix.lower() == ".txt":
         try:
-            lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+            lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
         except (OSError, UnicodeDecodeError) as error:
             raise MissingInputError(f"{path}: not a list of paths ({error}); write one path a line") from error
         if not lines:

@@ -112,11 +112,15 @@ def pending(videos: Sequence[VideoInput], store: FeatureStore, *, strict: bool =
             raise
         except StoreError:
             record = None  # damaged
-        if record is None or not video.path.is_file():
+        digest = None
+        if record is not None:
+            with suppress(MissingInputError):
+                digest = source_digest(video.path)
+        if record is None or digest is None:
             todo.append(video)  # what cannot be read fails by itself
         elif strict and record.fault is not None:
             todo.append(video)
-        elif record.source_digest == source_digest(video.path):
+        elif record.source_digest == digest:
             store.forget_failure(video.key)
         elif record.source == str(video.path.resolve()):
             todo.append(video)  # the file has changed since
@@ -147,7 +151,7 @@ def extract_video(
         announced = clip_count(stream.info.frame_count, length=config.clip_length, stride=config.clip_stride)
         clips = iter_clips(stream.frames, length=config.clip_length, stride=config.clip_stride)
         on_clips(video.key, 0, announced)
-        with store.write(video.key, channels=backbone.channels, clips=announced) as writer:
+        with store.write(video.key, channels=backbone.channels) as writer:
             done = 0
             with closing(ahead(batched(clips, config.batch_clips), BATCHES_AHEAD)) as batches:
                 for batch in batches:

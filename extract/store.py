@@ -19,7 +19,7 @@ one and named when it is whole: whatever kills a writer, a reader never takes a 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Self
@@ -28,7 +28,7 @@ from urllib.parse import unquote
 import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
-from zarr.errors import BaseZarrError
+from zarr.errors import BaseZarrError, ContainsGroupError
 
 from extract.clips import each_clip, pool_clips
 from extract.errors import StoreError, StoreMismatchError
@@ -46,6 +46,7 @@ from extract.zarr_groups import (
     reading,
     refilling,
     remains,
+    required,
     rows,
     write_strings,
     writing,
@@ -113,15 +114,16 @@ class FeatureStore:
         address = str(place)
         place = shown(address)
         if create and _is_empty(address):
-            with writing(place, "the store"):
+            # Another command may make it at the same moment.
+            with writing(place, "the store"), suppress(ContainsGroupError):
                 root = zarr.create_group(
                     address,
                     zarr_format=3,
                     attributes={"schema_version": SCHEMA_VERSION, "settings": dict(settings)},
                 )
                 # Made here and not by the first who needs them: workers would do it at the same moment.
-                root.require_group("videos")
-                root.require_group("failures")
+                required(root, "videos")
+                required(root, "failures")
         store = cls.open(address, writable=True)
         differing = [
             f"{name} is {store.settings.get(name)!r} there and {value!r} now"
@@ -238,7 +240,7 @@ class FeatureStore:
         return int(self.lazy(key).nbytes_stored())
 
     @contextmanager
-    def write(self, key: str, *, channels: int, clips: int) -> Iterator[VideoWriter]:
+    def write(self, key: str, *, channels: int) -> Iterator[VideoWriter]:
         """Replace a video's features; they take the old ones' place when this ends without an error.
 
         Append all clips to the writer, then end it with `VideoWriter.finish`.
@@ -246,7 +248,6 @@ class FeatureStore:
         Args:
             key: of the video.
             channels: of its feature maps.
-            clips: about how many will come.
 
         Raises:
             StoreError: the store cannot be written, or the writer was not finished.
@@ -254,11 +255,11 @@ class FeatureStore:
         attributes: dict[str, Any] = {}
         with (
             writing(self.place, repr(key)),
-            refilling(self._root.require_group("videos"), level(key), attributes) as group,
+            refilling(required(self._root, "videos"), level(key), attributes) as group,
         ):
             maps = group.create_array(
                 "i3d",
-                shape=(clips, channels, 7, 7),
+                shape=(0, channels, 7, 7),  # what a file announces may be wrong by any factor
                 dtype="float16",
                 chunks=(CLIPS_PER_CHUNK, channels, 7, 7),
                 shards=(CLIPS_PER_SHARD, channels, 7, 7),
@@ -303,7 +304,7 @@ class FeatureStore:
     def note_failure(self, failure: Failure) -> None:
         """Keep a failure until its video succeeds. Raises StoreError."""
         with writing(self.place, "a failure"):
-            noted = self._root.require_group("failures")
+            noted = required(self._root, "failures")
             noted.create_group(level(failure.key), attributes=asdict(failure), overwrite=True)
 
     def forget_failure(self, key: str) -> None:
@@ -313,8 +314,8 @@ class FeatureStore:
 
     def _forget_failure(self, key: str) -> None:
         noted = child(self._root, "failures")
-        if noted is not None and level(key) in noted:
-            del noted[level(key)]
+        if noted is not None and level(key) in names(noted):
+            drop(noted, level(key))
 
     # Soundness
 
@@ -453,8 +454,6 @@ class VideoWriter:
             raise StoreError(
                 f"{record.key}: {self._written} clips came for {len(clip_frames)} ranges; extract it again"
             )
-        if self._maps.shape[0] > self._written:
-            self._maps.resize((self._written, *self._maps.shape[1:]))
         for name, values, dimensions in (
             ("clip_frames", clip_frames.astype(np.int32), ("clip", "range")),
             ("frame_times", frame_times.astype(np.float64), ("edge",)),
@@ -464,8 +463,7 @@ class VideoWriter:
 
     def _write(self) -> None:
         end = self._written + self._held
-        if end > self._maps.shape[0]:
-            self._maps.resize((end, *self._maps.shape[1:]))
+        self._maps.resize((end, *self._maps.shape[1:]))
         self._maps[self._written : end] = self._shard[: self._held]
         self._held, self._written = 0, end
 

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from extract.errors import DecodeTimeoutError, MediaError, MissingInputError
+from extract.files import is_file
 from extract.records import VideoInfo
 
 VIDEO_SUFFIXES = frozenset(
@@ -81,7 +82,7 @@ def open_video(path: Path, *, timeout_s: float, size: int | None = None) -> Iter
         MediaError: the file is no video, or none of its frames can be decoded.
         DecodeTimeoutError: no frame came for `timeout_s` seconds; the child was killed.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise MissingInputError(f"{path}: no such file; check the path")
     if path.stat().st_size == 0:
         raise MediaError(f"{path}: the file is empty; copy or download it again")

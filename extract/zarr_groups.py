@@ -13,7 +13,7 @@ from urllib.parse import quote
 import numpy as np
 import zarr
 from zarr.core.sync import sync
-from zarr.errors import BaseZarrError
+from zarr.errors import BaseZarrError, ContainsGroupError
 
 from extract.errors import GkcmnError, StoreError, StoreUnreachableError
 
@@ -29,6 +29,13 @@ def child(group: zarr.Group | None, name: str) -> zarr.Group | None:
     """A group's subgroup; None if there is none."""
     found = group.get(name) if group is not None else None
     return found if isinstance(found, zarr.Group) else None
+
+
+def required(group: zarr.Group, name: str) -> zarr.Group:
+    """A group's subgroup, made if there is none, be it by another process at this moment."""
+    with suppress(ContainsGroupError):
+        return group.require_group(name)
+    return group.require_group(name)
 
 
 def is_whole(slot: zarr.Group) -> bool:
@@ -151,6 +158,10 @@ def writing(place: str, what: str) -> Iterator[None]:
         raise StoreError(
             f"{place}: {what} cannot be written ({error.strerror or error}); "
             "free the disk or allow writing, and run the same command again"
+        ) from error
+    except BaseZarrError as error:
+        raise StoreError(
+            f"{place}: {what} cannot be written ({_first_line(error)}); run the same command again"
         ) from error
 
 

@@ -15,9 +15,10 @@ from pipeline.device import resolve_device
 
 def failed_videos(place: str) -> list[VideoInput]:
     """Those videos whose failures a store keeps. Raises StoreError, or MissingInputError if there is none."""
-    failures = FeatureStore.open(place).failures()
+    store = FeatureStore.open(place)
+    failures = store.failures()
     if not failures:
-        raise MissingInputError(f"{place}: keeps no failure; name the videos to extract")
+        raise MissingInputError(f"{store.place}: keeps no failure; name the videos to extract")
     return [VideoInput(path=Path(failure.source), key=failure.key) for failure in failures]
 
 

@@ -12,11 +12,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from extract.errors import MissingInputError
-from extract.files import write_text
-from extract.i3d import Backbone, load_backbone
+from extract.files import is_file, write_text
 from extract.inputs import VideoInput
 from extract.records import EncodedQuery, VideoFeatures, VideoRecord
-from extract.run import OnClips, extract_video, store_settings
+from extract.run import OnClips, extract_video, shared_backbone, store_settings
 from extract.store import FeatureStore
 from extract.text import QueryEncoder
 from extract.video import source_digest
@@ -76,7 +75,7 @@ def ground(
         GkcmnError: something is missing or does not fit; the message says what.
     """
     device = resolve_device(device)
-    if not video.is_file():
+    if not is_file(video):
         raise MissingInputError(f"{video}: no such file; check the path")
     model, settings = load_model(run)
     check_encoding(settings, run)
@@ -136,7 +135,7 @@ def _features(
 ) -> tuple[VideoFeatures, bool]:
     """A video's features from the store, or from the backbone; and whether the backbone ran."""
     digest = source_digest(video)
-    with _store(settings, place, device) as (store, backbone):
+    with _store(settings, place, device) as store:
         check_features(settings, store, run)
         spare_key = f"{video.stem}-{digest[:8]}{video.suffix}"
         for key in (*_possible_keys(video), spare_key):
@@ -146,7 +145,7 @@ def _features(
         taken = store.record(video.name) is not None
         key = spare_key if taken else video.name
         config = replace(settings.config.extract, decode_timeout_s=decode_timeout_s)
-        backbone = backbone or load_backbone(config.backbone, weights=config.weights, device=device)
+        backbone = shared_backbone(config.backbone, config.weights, device)
         extract_video(VideoInput(path=video, key=key), store, backbone, config, on_clips)
         return layout.read(store, key), True
 
@@ -159,21 +158,19 @@ def _fitting(place: str | None, settings: RunSettings) -> str | None:
 
 
 @contextmanager
-def _store(settings: RunSettings, place: str | None, device: str) -> Iterator[tuple[FeatureStore, Backbone | None]]:
-    """The store at that place, or one that is gone afterwards; with the backbone if it had to be loaded."""
+def _store(settings: RunSettings, place: str | None, device: str) -> Iterator[FeatureStore]:
+    """The store at that place, or one that is gone afterwards."""
     config = settings.config.extract
     if place is not None and FeatureStore.exists(place):
-        yield FeatureStore.open(place, writable=True), None
+        yield FeatureStore.open(place, writable=True)
         return
-    backbone = load_backbone(config.backbone, weights=config.weights, device=device)
+    backbone = shared_backbone(config.backbone, config.weights, device)
     with TemporaryDirectory(prefix="gkcmn-") as folder:
-        yield (
-            FeatureStore.open_for(place or f"{folder}/features.zarr", store_settings(config, backbone)),
-            backbone,
-        )
+        yield FeatureStore.open_for(place or f"{folder}/features.zarr", store_settings(config, backbone))
 
 
 def _possible_keys(video: Path) -> list[str]:
     """Keys under which `features` may have stored this file: its path from any folder above it."""
-    parts = video.resolve().parts[1:]
-    return ["/".join(parts[start:]) for start in range(len(parts) - 1, -1, -1)]
+    # As it was named, and as what a link leads to.
+    paths = dict.fromkeys([video.absolute(), video.resolve()])
+    return ["/".join(path.parts[start:]) for path in paths for start in range(len(path.parts) - 1, 0, -1)]

@@ -52,7 +52,7 @@ def open_mp4(path: Path, *, width: int, height: int, rate: Fraction, sound: Path
                 out = stack.enter_context(av.open(str(partial), "w", format="mp4", options={"movflags": "+faststart"}))
                 writer = Mp4Writer(out, width=width, height=height, rate=rate)
                 if sound is not None:
-                    writer.take_sound(stack.enter_context(av.open(str(sound))))
+                    writer.take_sound(stack.enter_context(av.open(str(sound), metadata_errors="replace")))
                 yield writer
                 writer.finish()
         except av.FFmpegError as error:

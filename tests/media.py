@@ -41,11 +41,14 @@ def write_video(
     options: dict[str, str] | None = None,
     form: str | None = None,
     container: dict[str, str] | None = None,
+    title: str | None = None,
 ) -> Path:
     """Encode frames at a rate or each at its own time, with as much silence in the codec `sound`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     height, width = frames[0].shape[:2]
     with av.open(str(path), "w", format=form, options=container or {}) as out:
+        if title is not None:
+            out.metadata["title"] = title
         stream = cast("VideoStream", out.add_stream(codec, rate=rate, options=options or {}))
         stream.width, stream.height, stream.pix_fmt = width, height, pixels
         audio = cast("AudioStream", out.add_stream(sound, rate=48000)) if sound is not None else None

@@ -32,7 +32,7 @@ def write(store: FeatureStore, key: str, clips: int, features: np.ndarray | None
     if features is None:
         features = np.random.default_rng(clips).random((clips, 4, 7, 7), dtype=np.float32)
         features[features < 0.5] = 0
-    with store.write(key, channels=4, clips=clips) as writer:
+    with store.write(key, channels=4) as writer:
         writer.append(features)
         ranges = plan_clips(frames, length=8, stride=4)
         writer.finish(record, clip_frames=ranges, frame_times=np.arange(frames + 1) / 30)

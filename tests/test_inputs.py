@@ -24,8 +24,18 @@ def test_folders_files_globs_and_lists(videos: Path) -> None:
     assert keys(str(videos / "one.mp4")) == ["one.mp4"]
     assert keys(f"{videos}/**/*.webm") == ["three.webm"]
     listing = videos / "list.txt"
-    listing.write_text("one.mp4\n\ndeep/two.MKV\n")
+    listing.write_text("\ufeffone.mp4\n\ndeep/two.MKV\n", encoding="utf-8")  # a mark that Windows sets before
     assert keys(str(listing)) == ["one.mp4", "two.MKV"]
+
+
+def test_a_root_may_be_named_in_another_way(videos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(videos)
+    assert keys("deep", root=videos) == keys(str(videos / "deep"), root=Path()) == ["deep/three.webm", "deep/two.MKV"]
+
+
+def test_a_path_that_no_system_takes_is_one_line() -> None:
+    with pytest.raises(MissingInputError, match="cannot be looked at"):
+        keys(f"{'x' * 300}.mp4")
 
 
 def test_root_makes_keys(videos: Path) -> None:

@@ -162,6 +162,32 @@ def test_frames_of_an_avi_come_one_after_the_other(tmp_path: Path) -> None:
     assert np.allclose(stream.frame_times, np.arange(41) / 25)
 
 
+def test_a_title_that_is_not_utf_8(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.avi", moving_square(20), options={"bf": "3"}, title="Cafe")
+    content = path.read_bytes()
+    assert b"Cafe" in content
+    path.write_bytes(content.replace(b"Cafe", "Café".encode("latin-1")))
+    with open_video(path, timeout_s=60) as stream:
+        assert len(list(stream.frames)) == 20
+
+
+def test_a_last_picture_that_stays_is_no_fault(tmp_path: Path) -> None:
+    whole = write_video(tmp_path / "a.mp4", moving_square(40), rate=Fraction(10), options={"bf": "0"})
+    path = tmp_path / "b.mp4"
+    with av.open(str(whole)) as source, av.open(str(path), "w") as out:
+        packets = [packet for packet in source.demux(video=0) if packet.dts is not None]
+        stream = out.add_stream_from_template(source.streams.video[0])
+        packets[-1].duration = 50 * (packets[-1].duration or 0)
+        for packet in packets:
+            packet.stream = stream
+            out.mux(packet)
+    for source_of in (extract.decoder.open_source, extract.decoder.open_av):
+        opened = source_of(str(path))
+        ends_s = [end_s for _, end_s, _ in opened.frames]
+        assert ends_s[-1] == pytest.approx(8.9, abs=0.11)
+        assert not extract.decoder.is_short(ends_s[-1], opened.announced_s)
+
+
 def test_of_two_streams_one_is_read(tmp_path: Path) -> None:
     path = side_by_side(tmp_path / "a.mkv", moving_square(20, width=32, height=32), moving_square(20))
     with open_video(path, timeout_s=60) as stream:
