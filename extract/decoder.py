@@ -18,7 +18,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -163,26 +163,24 @@ class Head:
 
 def look(path: str) -> Head:
     """Read a container's head, and the size of its first and last key pictures."""
+    head = Head(duration_s=None, is_odd=False, decoded_bytes=0)
     try:
         with _opened(path) as container:
             stream = _best(container)
             duration_s = _stream_end_s(stream, container)
             about_s = duration_s or (container.duration or 0) / 1_000_000
             frames = stream.frames or about_s * float(stream.average_rate or 25)
+            is_odd = len(container.streams.video) > 1
+            head = Head(duration_s=duration_s, is_odd=is_odd, decoded_bytes=frames * 3 * stream.width * stream.height)
             stream.codec_context.skip_frame = "NONKEY"
             looks = _look_at(container, stream)
             if duration_s is not None:
                 container.seek(max(0, int((duration_s - 1) * 1_000_000)))
                 looks |= _look_at(container, stream)
-            count = len(container.streams.video)
+            return replace(head, is_odd=is_odd or len(looks) > 1 or any(turn for _, _, turn in looks))
     # Whatever is wrong with it: the decoder that follows meets it too, and says so.
     except (NoVideoError, av.FFmpegError, OSError, ValueError):
-        return Head(duration_s=None, is_odd=False, decoded_bytes=0)
-    return Head(
-        duration_s=duration_s,
-        is_odd=len(looks) > 1 or any(turn for _, _, turn in looks) or count > 1,
-        decoded_bytes=max((frames * 3 * width * height for width, height, _ in looks), default=0),
-    )
+        return head
 
 
 def _opened(path: str) -> InputContainer:
@@ -193,7 +191,10 @@ def _opened(path: str) -> InputContainer:
 def _best(container: InputContainer) -> VideoStream:
     """The video stream that is meant, of several. Raises NoVideoError if there is none but a cover's picture."""
     stream = container.streams.best("video")
-    if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
+    # One whose head is damaged has no decoder.
+    if not isinstance(stream, VideoStream) or getattr(stream, "codec_context", None) is None:
+        raise NoVideoError(NO_VIDEO)
+    if stream.disposition & Disposition.attached_pic:
         raise NoVideoError(NO_VIDEO)
     return stream
 
