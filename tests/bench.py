@@ -104,9 +104,9 @@ def length(root: Path, hours: float) -> None:
     piece = write_video(root / "piece.mp4", frames[: RATE * SECONDS], rate=Fraction(RATE))
     long = repeated(piece, root / "hours.mp4", round(hours * 3600 / SECONDS))
     peaks = [extract(video, root / "length.zarr") for video in (short, long)]
-    for name, (one, other) in zip(("extraction", "its decoder"), zip(*peaks, strict=True), strict=True):
+    for name, (one, other) in zip(("extraction ", "its decoder "), zip(*peaks, strict=True), strict=True):
         print(
-            f"peak memory, {name:11}{one:.0f} MiB for {SECONDS} s, {other:.0f} MiB for {hours:g} h: {other / one:.2f}"
+            f"peak memory, {name:12}{one:.0f} MiB for {SECONDS} s, {other:.0f} MiB for {hours:g} h: {other / one:.2f}"
         )
     record = FeatureStore.open(root / "length.zarr").record("hours.mp4")
     assert record is not None
