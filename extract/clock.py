@@ -9,6 +9,10 @@ FORWARD_S = 10.0
 """Where a clock may be cut, a longer step forward is another clock, or a wrong stamp, and no pause."""
 
 
+LEAST_S = 0.001
+"""Between two frames, where the stamps do not go forward."""
+
+
 class Clock:
     """Turns stamps into seconds that go forward from 0, with one clock in place of several."""
 
@@ -38,5 +42,5 @@ class Clock:
             shift = after_s - stamp_s
         if shift != self._shifts[0]:
             self._shifts = (shift, self._shifts[0])
-        self._last_s = max(stamp_s + shift, self._last_s + self._step_s / 100)
+        self._last_s = max(stamp_s + shift, self._last_s + min(self._step_s / 100, LEAST_S))
         return self._last_s

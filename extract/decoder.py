@@ -6,22 +6,23 @@ What it sends through the pipe FD: a VideoInfo as a dict; then, for each batch o
 seconds and the frames' bytes; then the end, as a dict: `end_s`, when the last frame ends, and `fault`, why there are
 fewer frames than the file announced, or None. One str in place of any message is an error, and the last message.
 
-decord decodes. It misreads some files without a word: transport streams, files whose edit list hides a head, streams
-that change their size. Those are told beforehand, and PyAV decodes them.
+decord decodes. It misreads some files without a word: transport streams, HEVC, what begins without a key picture, files
+whose edit list hides a part, streams that change their size. Those are told beforehand, and PyAV decodes them.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import os
 import signal
+import struct
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 import av
 import numpy as np
@@ -78,8 +79,6 @@ class NoVideoError(Exception):
 
 def open_source(path: str) -> Source:
     """Open with decord, or with PyAV what decord would misread. Raises NoVideoError."""
-    if is_transport_stream(path):
-        return open_av(path)
     head = look(path)
     if head.is_odd or not 0 < head.decoded_bytes <= MOST_DECODED_BYTES:
         return open_av(path)
@@ -111,33 +110,40 @@ def open_decord(path: str, head: Head) -> Source | None:
     import decord
 
     decord.logging.set_level(decord.logging.QUIET)
+    errors = (decord.DECORDError, decord.DECORDLimitReachedError, RuntimeError, StopIteration)
     try:
-        reader = decord.VideoReader(path, num_threads=THREADS)
+        # By default it puts the frame before in place of one that cannot be decoded.
+        reader = decord.VideoReader(path, num_threads=THREADS, fault_tol=1e-9)
         count = len(reader)
         stamps = np.asarray(reader.get_frame_timestamp(np.arange(count))) if count else np.empty((0, 2))
         first = reader.next().asnumpy() if count else None
-    except (decord.DECORDError, RuntimeError, OSError, StopIteration):
+    except (*errors, OSError):
         return None
-    if first is None:
+    if first is None or first.shape[2:] != (3,):  # of some widths, 144 among them, it makes four channels
         return None
     starts = stamps[:, 0].tolist()
     ends = np.maximum(stamps[:, 1], stamps[:, 0]).tolist()
-    if starts[0] < -1e-3 or any(after <= before for before, after in pairwise(starts)):
+    fps = float(reader.get_avg_fps())
+    if not math.isfinite(fps) or abs(starts[0]) > 1e-3 or any(after <= before for before, after in pairwise(starts)):
         return None
+    if ends[-1] <= starts[-1]:
+        ends[-1] = starts[-1] + 1 / fps
+    if head.duration_s is not None and ends[-1] - head.duration_s > 1.5 / fps:
+        return None  # an edit list hides a tail
     reader.seek(0)
 
     def frames() -> Iterator[Frame]:
         for start, end in zip(starts, ends, strict=True):
             try:
                 frame = reader.next().asnumpy()
-            except (decord.DECORDError, StopIteration, RuntimeError) as error:
+            except errors as error:
                 raise BrokenError from error
             yield start, end, frame
 
     info = VideoInfo(
         width=first.shape[1],
         height=first.shape[0],
-        fps=float(reader.get_avg_fps()),
+        fps=fps,
         frame_count=count,
         duration_s=ends[-1] - starts[0],
         decoder=f"decord2 {version('decord2')}",
@@ -170,17 +176,29 @@ def look(path: str) -> Head:
             duration_s = _stream_end_s(stream, container)
             about_s = duration_s or (container.duration or 0) / 1_000_000
             frames = stream.frames or about_s * float(stream.average_rate or 25)
-            is_odd = len(container.streams.video) > 1
+            codec = stream.codec_context.name
+            is_odd = (
+                len(container.streams.video) > 1
+                or container.format.name == "mpegts"  # decord shifts it by some frames
+                or codec in ("hevc", "vvc")  # decord stops where several frames come out at once
+                or (codec not in ("vp8", "vp9") and not _begins_with_key(path))  # decord repeats the last frame
+            )
             head = Head(duration_s=duration_s, is_odd=is_odd, decoded_bytes=frames * 3 * stream.width * stream.height)
             stream.codec_context.skip_frame = "NONKEY"
             looks = _look_at(container, stream)
             if duration_s is not None:
                 container.seek(max(0, int((duration_s - 1) * 1_000_000)))
                 looks |= _look_at(container, stream)
-            return replace(head, is_odd=is_odd or len(looks) > 1 or any(turn for _, _, turn in looks))
+            return replace(head, is_odd=is_odd or len(looks) > 1 or any(odd for _, _, odd in looks))
     # Whatever is wrong with it: the decoder that follows meets it too, and says so.
     except (NoVideoError, av.FFmpegError, OSError, ValueError):
         return head
+
+
+def _begins_with_key(path: str) -> bool:
+    with _opened(path) as container:
+        packets = (packet for packet in container.demux(_best(container)) if packet.size)
+        return next((packet.is_keyframe for packet in packets), False)
 
 
 def _opened(path: str) -> InputContainer:
@@ -199,13 +217,15 @@ def _best(container: InputContainer) -> VideoStream:
     return stream
 
 
-def _look_at(container: InputContainer, stream: VideoStream) -> set[tuple[int, int, int]]:
-    """Size and rotation of the next key picture; empty where there is none to be had."""
+def _look_at(container: InputContainer, stream: VideoStream) -> set[tuple[int, int, bool]]:
+    """Size of the next key picture, and whether decord would misread it; empty where there is none to be had."""
     try:
         frame = next(container.decode(stream))
     except (av.FFmpegError, StopIteration):
         return set()
-    return {(frame.width, frame.height, frame.rotation)}
+    # Of H.264 with a field in each packet decord makes twice the frames.
+    is_fields = frame.interlaced_frame and stream.codec_context.name == "h264"
+    return {(frame.width, frame.height, bool(is_fields) or _matrix(frame) != UPRIGHT)}
 
 
 def _stream_end_s(stream: VideoStream, container: InputContainer) -> float | None:
@@ -230,18 +250,20 @@ def open_av(path: str) -> Source:
         stream = _best(container)
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = THREADS
+        announced_s = _stream_end_s(stream, container)  # now: some containers change their clock as they are read
         decoded = container.decode(stream)
         first = next(decoded)
     except (av.FFmpegError, OSError, StopIteration) as error:
         raise NoVideoError(NO_VIDEO) from error
-    turn = (-first.rotation // 90) % 4 if first.rotation % 90 == 0 else 0
-    width, height = (first.height, first.width) if turn % 2 else (first.width, first.height)
+    matrix = _matrix(first)
+    width, height = (first.height, first.width) if _is_lying(matrix) else (first.width, first.height)
+    is_transport = container.format.name == "mpegts"
     # An avi gives its frames no time but that of their place in the file, which is the order of decoding.
     is_avi = container.format.name == "avi"
     # The container's clock may begin anywhere, and its sound with it.
     origin_s = (_stamp_s(first, is_avi) or 0.0) if is_avi else (container.start_time or 0) / 1_000_000
     fps = float(stream.average_rate or stream.guessed_rate or 25)
-    clock = Clock(origin_s=origin_s, fps=fps, may_be_cut=is_transport_stream(path))
+    clock = Clock(origin_s=origin_s, fps=fps, may_be_cut=is_transport)
 
     def frames() -> Iterator[Frame]:
         frame: av.VideoFrame | None = first
@@ -249,13 +271,12 @@ def open_av(path: str) -> Source:
             start = clock(_stamp_s(frame, is_avi))
             lasts_s = _seconds(frame.duration, frame) or 1 / fps
             pixels = frame.to_ndarray(format="rgb24", width=first.width, height=first.height)
-            yield start, start + lasts_s, np.ascontiguousarray(np.rot90(pixels, -turn % 4)) if turn else pixels
+            yield start, start + lasts_s, _upright(pixels, matrix)
             try:
                 frame = next(decoded, None)
             except (av.FFmpegError, OSError) as error:
                 raise BrokenError from error
 
-    announced_s = _stream_end_s(stream, container)
     said_s = announced_s or (container.duration or 0) / 1_000_000 + origin_s
     count = stream.frames or round((said_s - origin_s) * fps) or _packets(path)
     info = VideoInfo(
@@ -266,9 +287,10 @@ def open_av(path: str) -> Source:
         duration_s=max(1, count) / fps,
         decoder=f"PyAV {av.__version__}",
     )
-    return Source(
-        info=info, frames=frames(), end_s=None, announced_s=None if announced_s is None else announced_s - origin_s
-    )
+    if announced_s is not None:
+        # What a transport stream says is taken from its last stamp, which may be of another clock.
+        announced_s = None if is_transport else announced_s - origin_s
+    return Source(info=info, frames=frames(), end_s=None, announced_s=announced_s)
 
 
 def _stamp_s(frame: av.VideoFrame, is_avi: bool) -> float | None:
@@ -288,12 +310,33 @@ def _packets(path: str) -> int:
         return 0  # cut short: decoding tells
 
 
-def is_transport_stream(path: str) -> bool:
-    """Whether a file is an MPEG transport stream, whatever its name: decord shifts those by some frames."""
-    with Path(path).open("rb") as file:
-        head = file.read(197)
-    # Packets of 188 bytes, or of 192 where each has a time code before it (m2ts).
-    return any(head[at : at + 1] == b"\x47" == head[at + size : at + size + 1] for at, size in ((0, 188), (4, 192)))
+Matrix = tuple[int, int, int, int]
+UPRIGHT: Matrix = (1, 0, 0, 1)
+
+
+def _matrix(frame: av.VideoFrame) -> Matrix:
+    """The signs of a display matrix's first four numbers: how a picture is to be turned and mirrored."""
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return UPRIGHT
+    a, b, _, c, d, *_ = struct.unpack("=9i", bytes(data))  # type: ignore[call-overload] # it is a buffer
+    # What is turned by a part of a right angle stays as it lies nearest.
+    a, b, c, d = (a, 0, 0, d) if abs(a) > abs(b) else (0, b, c, 0)
+    return ((a > 0) - (a < 0), (b > 0) - (b < 0), (c > 0) - (c < 0), (d > 0) - (d < 0))
+
+
+def _is_lying(matrix: Matrix) -> bool:
+    return matrix[0] == 0
+
+
+def _upright(pixels: np.ndarray, matrix: Matrix) -> np.ndarray:
+    """HWC pixels as they are to be seen."""
+    if matrix == UPRIGHT:
+        return pixels
+    a, b, c, d = matrix
+    across, down = (c, b) if _is_lying(matrix) else (a, d)
+    seen = pixels.swapaxes(0, 1) if _is_lying(matrix) else pixels
+    return np.ascontiguousarray(seen[:: down or 1, :: across or 1])
 
 
 # Sending

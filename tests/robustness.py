@@ -146,6 +146,34 @@ case("4K")(lambda folder: write_video(folder / "a.mp4", moving_square(3, width=3
 case("10 bits")(lambda folder: _movie(folder, pixels="yuv420p10le"))
 case("grey")(lambda folder: _movie(folder, pixels="gray"))
 case("HEVC")(lambda folder: _movie(folder, codec="libx265", options={"x265-params": "log-level=none"}))
+case("HEVC with closed groups of pictures")(
+    lambda folder: _movie(
+        folder, codec="libx265", count=40, options={"x265-params": "bframes=3:keyint=20:open-gop=0:log-level=none"}
+    )
+)
+case("144 pixels wide")(
+    lambda folder: write_video(folder / "a.mp4", moving_square(20, width=144, height=256), rate=Fraction(25))
+)
+
+
+@case("a recording that begins without a key picture")
+def _(folder: Path) -> Path:
+    options = {"x264-params": "keyint=10:min-keyint=10:bframes=0:scenecut=0"}
+    whole = _movie(folder / "whole", "a.mkv", count=40, options=options)
+    path = folder / "a.mkv"
+    with av.open(str(whole)) as source, av.open(str(path), "w") as out:
+        stream = out.add_stream_from_template(source.streams.video[0])
+        for packet in [packet for packet in source.demux(video=0) if packet.dts is not None][13:]:
+            packet.stream = stream
+            out.mux(packet)
+    return path
+
+
+case("transport stream cut within a packet")(
+    lambda folder: _made(
+        folder / "b.ts", lambda path: path.write_bytes(b"x" * 100 + _movie(folder, "a.ts", 60).read_bytes())
+    )
+)
 case("VP9 in webm")(lambda folder: _movie(folder, "a.webm", codec="libvpx-vp9"))
 case("webm as a browser records it, without its length")(
     lambda folder: _movie(folder, "a.webm", codec="libvpx-vp9", container={"live": "1"})
