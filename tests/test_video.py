@@ -188,6 +188,13 @@ def test_a_last_picture_that_stays_is_no_fault(tmp_path: Path) -> None:
         assert not extract.decoder.is_short(ends_s[-1], opened.announced_s)
 
 
+def test_a_mirrored_picture_is_mirrored_back() -> None:
+    pixels = np.arange(2 * 3 * 3).reshape(2, 3, 3)
+    assert np.array_equal(extract.decoder._upright(pixels, (-1, 0, 0, 1)), pixels[:, ::-1])
+    assert np.array_equal(extract.decoder._upright(pixels, (1, 0, 0, -1)), pixels[::-1])
+    assert np.array_equal(extract.decoder._upright(pixels, (0, 1, 1, 0)), pixels.swapaxes(0, 1))
+
+
 def test_of_two_streams_one_is_read(tmp_path: Path) -> None:
     path = side_by_side(tmp_path / "a.mkv", moving_square(20, width=32, height=32), moving_square(20))
     with open_video(path, timeout_s=60) as stream:
