@@ -44,13 +44,15 @@ def main(kills: int = 20, seed: int = 0) -> int:
             try:
                 process.wait(timeout=rng.uniform(0.3, 1.0) * whole_s / 2)
                 print(f"done after {killed} kills: begun anew")
-                FeatureStore.open(root / "parts.zarr", writable=True).remove(f"{rng.randrange(8)}.mp4")
+                store = FeatureStore.open(root / "parts.zarr", writable=True)
+                for number in rng.sample(range(8), 6):
+                    store.remove(f"{number}.mp4")
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGKILL)
                 process.wait()
                 killed += 1
-            store = root / "parts.zarr"
-            whole = len(list(FeatureStore.open(store).keys())) if store.is_dir() else 0
+            place = root / "parts.zarr"
+            whole = len(list(FeatureStore.open(place).keys())) if place.is_dir() else 0
             print(f"kill {killed}: {whole} videos whole", flush=True)
         subprocess.run([*command, str(root / "parts.zarr")], check=True, capture_output=True)
         one, two = (FeatureStore.open(root / f"{name}.zarr") for name in ("whole", "parts"))
