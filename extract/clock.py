@@ -7,8 +7,6 @@ BACK_S = 1.0
 smaller step back is a wrong stamp."""
 FORWARD_S = 10.0
 """Where a clock may be cut, a longer step forward is another clock, or a wrong stamp, and no pause."""
-
-
 LEAST_S = 0.001
 """Between two frames, where the stamps do not go forward."""
 

@@ -99,10 +99,7 @@ def is_short(end_s: float | None, announced_s: float | None) -> bool:
 
 
 def open_decord(path: str, head: Head) -> Source | None:
-    """Open with decord; None if it would misread the file, or cannot read it.
-
-    Among these are recordings that do not say how long they are. One that is cut short opens one time and not the next.
-    """
+    """Open with decord; None if it would misread the file, or cannot read it: one that is cut short at times."""
     from importlib.metadata import version
 
     # In search of its own, decord loads every CUDA library that torch has brought: 0.5 s and 700 MiB for nothing.

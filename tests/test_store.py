@@ -150,6 +150,7 @@ def test_a_place_that_fsspec_cannot_reach(place: str) -> None:
 def test_a_video_is_few_files(tmp_path: Path, clips: int) -> None:
     store = FeatureStore.open_for(tmp_path / "s.zarr", {**SETTINGS, "clip_length": 8})
     write(store, "a", maps(clips))
+    assert np.array_equal(store.read("a").i3d, maps(clips).astype(np.float16))
     assert [fault for _, fault in audit(store)] == [None]
     shards = [path for path in (tmp_path / "s.zarr").glob("videos/a/*/i3d/c/**/*") if path.is_file()]
     assert len(shards) == -(-clips // CLIPS_PER_SHARD)
