@@ -158,14 +158,13 @@ class Head:
     duration_s: float | None
     """When the stream is said to end; None if it is not said."""
     is_odd: bool
-    """Whether the picture changes its size, or is to be turned, or there are two: decord's frames would be of a wrong
-    shape."""
+    """Whether decord would misread it: shift, repeat or leave out frames, or give them a wrong shape."""
     decoded_bytes: float
     """Of the whole video; 0 if that is not known."""
 
 
 def look(path: str) -> Head:
-    """Read a container's head, and the size of its first and last key pictures."""
+    """Read a container's head, and look at its first packet and its first and last key pictures."""
     head = Head(duration_s=None, is_odd=False, decoded_bytes=0)
     try:
         with _opened(path) as container:

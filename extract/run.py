@@ -15,7 +15,7 @@ from extract.ahead import ahead
 from extract.clips import batched, clip_count, iter_clips, plan_clips
 from extract.config import ExtractConfig
 from extract.errors import GkcmnError, MediaError, MissingInputError, StoreError, StoreUnreachableError
-from extract.files import absolute
+from extract.files import absolute, is_file
 from extract.i3d import Backbone, load_backbone
 from extract.inputs import VideoInput
 from extract.records import Failure, Stage, VideoRecord
@@ -212,7 +212,7 @@ def _noted(outcome: VideoOutcome, place: str) -> VideoOutcome:
 
 def _size(video: VideoInput) -> int:
     """Bytes of a video's file; 0 where it is gone, which it is the worker's to tell."""
-    return video.path.stat().st_size if video.path.is_file() else 0
+    return video.path.stat().st_size if is_file(video.path) else 0
 
 
 def _failure(video: VideoInput, error: BaseException, stage: Stage) -> Failure:
