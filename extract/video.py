@@ -26,7 +26,7 @@ from extract.files import is_file
 from extract.records import VideoInfo
 
 VIDEO_SUFFIXES = frozenset(
-    ".avi .flv .gif .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .ogv .ts .webm .wmv".split()  # noqa: SIM905
+    ".3gp .asf .avi .f4v .flv .gif .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mxf .ogv .ts .vob .webm .wmv".split()  # noqa: SIM905
 )
 _DIGEST_BYTES = 1 << 20
 

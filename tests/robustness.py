@@ -143,6 +143,7 @@ case("odd size (65x49, 4:4:4)")(
     lambda folder: write_video(folder / "a.mp4", moving_square(20, width=65, height=49), pixels="yuv444p")
 )
 case("4K")(lambda folder: write_video(folder / "a.mp4", moving_square(3, width=3840, height=2160)))
+case("interlaced H.264")(lambda folder: _movie(folder, count=20, options={"x264-params": "interlaced=1"}))
 case("10 bits")(lambda folder: _movie(folder, pixels="yuv420p10le"))
 case("grey")(lambda folder: _movie(folder, pixels="gray"))
 case("HEVC")(lambda folder: _movie(folder, codec="libx265", options={"x265-params": "log-level=none"}))

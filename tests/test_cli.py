@@ -203,6 +203,13 @@ def test_ground_without_a_store_extracts(inside: Path, tmp_path: Path) -> None:
     assert one.output == two.output
 
 
+def test_ground_finds_what_links_lead_to(inside: Path, tmp_path: Path) -> None:
+    (tmp_path / "named.mp4").symlink_to((inside / "clips/a.mp4").resolve())
+    (tmp_path / "clips").symlink_to((inside / "clips").resolve())
+    for video in (tmp_path / "named.mp4", tmp_path / "clips" / "deep" / "b.mp4"):
+        assert "from the store" in run("ground", video, "square").output
+
+
 def test_sound_that_browsers_do_not_play_is_encoded_anew(inside: Path, tmp_path: Path) -> None:
     source = write_video(tmp_path / "wav.mkv", moving_square(20), sound="pcm_s16le")
     run("ground", source, "square", "--overlay", tmp_path / "o.mp4", "--store", tmp_path / "s.zarr")

@@ -105,3 +105,9 @@ def test_rights_that_are_lacking(tmp_path: Path) -> None:
     unread = features(other, "--store", shutil.copytree(tmp_path / "s.zarr", tmp_path / "t.zarr"), under=RIGHTS)
     assert unread.returncode == 1
     assert "cannot be read" in unread.stderr
+    # One that is there already no more than a new one keeps others back.
+    path.chmod(0)
+    third = write_video(tmp_path / "c.mp4", moving_square(9))
+    beside = features(path, other, third, "--store", tmp_path / "t.zarr", under=RIGHTS)
+    assert beside.returncode == 1
+    assert "1 videos done (2 clips), 0 there already, 2 failed" in beside.stdout
