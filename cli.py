@@ -548,6 +548,8 @@ def ground(
             device=config.device, store_place=store, spare_place=config.paths.store,
             decode_timeout_s=config.extract.decode_timeout_s, on_clips=on_clips,
         )  # fmt: skip
+    if found.record.fault is not None:
+        _warn(f"{video}: {found.record.fault}; took what came")
     if found.query.unknown:
         _warn(f"no vector for {', '.join(found.query.unknown)}; each gets the mean of all vectors")
     if found.query.dropped:
@@ -560,7 +562,8 @@ def ground(
         with _progress() as progress:
             task = progress.add_task("draw", total=None, rate="")
             write_overlay(
-                video, found.tube, query, overlay, timeout_s=config.extract.decode_timeout_s,
+                video, found.tube, query, overlay,
+                frame_count=found.record.frame_count, timeout_s=config.extract.decode_timeout_s,
                 on_frame=lambda done, total: progress.update(task, completed=done, total=total),
             )  # fmt: skip
         click.echo(f"overlay -> {overlay}")

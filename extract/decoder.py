@@ -19,6 +19,7 @@ import os
 import signal
 import struct
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
@@ -38,6 +39,10 @@ BATCH_BYTES = 4 << 20
 """About how much is sent at once: few enough to hold, many enough that messages cost nothing."""
 MOST_FRAMES = 512
 """In a batch, however small they are: the reader waits for no more."""
+MOST_S = 1.0
+"""In a batch, where frames come slowly: the reader takes a long silence for a hang."""
+COUNTING_S = 5.0
+"""For the packets of a file that does not say how long it is; the rest is estimated."""
 MOST_DECODED_BYTES = 1 << 30
 """Of a whole video that decord decodes: it runs ahead of a slow reader without bound, from its opening on, where PyAV
 waits to be asked."""
@@ -112,22 +117,22 @@ def open_decord(path: str, head: Head) -> Source | None:
         # By default it puts the frame before in place of one that cannot be decoded.
         reader = decord.VideoReader(path, num_threads=THREADS, fault_tol=1e-9)
         count = len(reader)
-        stamps = np.asarray(reader.get_frame_timestamp(np.arange(count))) if count else np.empty((0, 2))
-        first = reader.next().asnumpy() if count else None
-    except (*errors, OSError):
+        stamps = np.asarray(reader.get_frame_timestamp(np.arange(count)))
+        fps = float(reader.get_avg_fps())
+        first = reader.next().asnumpy()
+        reader.seek(0)
+    except (*errors, OSError, AssertionError):  # it asserts that there are frames
         return None
-    if first is None or first.shape[2:] != (3,):  # of some widths, 144 among them, it makes four channels
+    if first.shape[2:] != (3,):  # of some widths, 144 among them, it makes four channels
         return None
     starts = stamps[:, 0].tolist()
     ends = np.maximum(stamps[:, 1], stamps[:, 0]).tolist()
-    fps = float(reader.get_avg_fps())
-    if not math.isfinite(fps) or abs(starts[0]) > 1e-3 or any(after <= before for before, after in pairwise(starts)):
+    if not 0 < fps < math.inf or abs(starts[0]) > 1e-3 or any(after <= before for before, after in pairwise(starts)):
         return None
     if ends[-1] <= starts[-1]:
         ends[-1] = starts[-1] + 1 / fps
     if head.duration_s is not None and ends[-1] - head.duration_s > 1.5 / fps:
         return None  # an edit list hides a tail
-    reader.seek(0)
 
     def frames() -> Iterator[Frame]:
         for start, end in zip(starts, ends, strict=True):
@@ -183,7 +188,8 @@ def look(path: str) -> Head:
             stream.codec_context.skip_frame = "NONKEY"
             looks = _look_at(container, stream)
             if duration_s is not None:
-                container.seek(max(0, int((duration_s - 1) * 1_000_000)))
+                with contextlib.suppress(av.FFmpegError):  # then the next one has to do
+                    container.seek(max(0, int((duration_s - 1) * 1_000_000)))
                 looks |= _look_at(container, stream)
             return replace(head, is_odd=is_odd or len(looks) > 1 or any(odd for _, _, odd in looks))
     # Whatever is wrong with it: the decoder that follows meets it too, and says so.
@@ -227,7 +233,9 @@ def _look_at(container: InputContainer, stream: VideoStream) -> set[tuple[int, i
 def _stream_end_s(stream: VideoStream, container: InputContainer) -> float | None:
     if stream.duration is not None and stream.time_base is not None:
         return float((stream.duration + (stream.start_time or 0)) * stream.time_base)
-    if (tag := stream.metadata.get("DURATION")) is not None:  # Matroska's, a stream's own
+    # Matroska's, a stream's own; some name a language in it.
+    tags = (value for name, value in stream.metadata.items() if name.partition("-")[0] == "DURATION")
+    if (tag := next(tags, None)) is not None:
         try:
             hours, minutes, seconds = tag.split(":")
             return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
@@ -298,10 +306,15 @@ def _seconds(ticks: int | None, frame: av.VideoFrame) -> float | None:
 
 
 def _packets(path: str) -> int:
-    """How many there are, about one a frame: what does not say how long it is is read to its end."""
+    """About how many there are, one a frame: of what does not say how long it is, by reading it while there is time."""
+    until, count = time.monotonic() + COUNTING_S, 0
     try:
         with _opened(path) as container:
-            return sum(1 for packet in container.demux(_best(container)) if packet.size)
+            for packet in container.demux(_best(container)):
+                count += bool(packet.size)
+                if packet.pos and time.monotonic() > until:
+                    return round(count * container.size / packet.pos)
+            return count
     except (av.FFmpegError, OSError):
         return 0  # cut short: decoding tells
 
@@ -352,8 +365,11 @@ def serve(pipe: Connection, path: str, size: int) -> None:
     times: list[float] = []
     batch: list[np.ndarray] = []
     count = 0
+    sent_at = time.monotonic()
 
     def flush() -> None:
+        nonlocal sent_at
+        sent_at = time.monotonic()
         if batch:
             pipe.send(times)
             pipe.send_bytes(np.stack(batch).tobytes())
@@ -366,7 +382,7 @@ def serve(pipe: Connection, path: str, size: int) -> None:
             count, end_s = count + 1, ends_s
             times.append(begins_s)
             batch.append(stretch(frame, size) if size else frame)
-            if len(batch) >= most:
+            if len(batch) >= most or time.monotonic() - sent_at > MOST_S:
                 flush()
     except BrokenError:
         fault = f"frame {count} of {info.frame_count} cannot be decoded: {CUT_SHORT}"

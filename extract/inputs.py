@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,7 @@ def find_videos(paths: Iterable[str], *, root: Path | None = None) -> list[Video
         except UnicodeEncodeError:
             raise MissingInputError(f"{str(path)!a}: its name is not UTF-8; rename it") from None
         other = found.setdefault(key, path)
-        if other.resolve() != path.resolve():
+        if os.path.realpath(other) != os.path.realpath(path):
             raise MissingInputError(
                 f"{path}: {other} would have the same key {key!r}; name a folder above both with --root"
             )
@@ -53,18 +54,22 @@ def _looked_at(text: str) -> Iterator[tuple[Path, Path]]:
     except MissingInputError:
         raise
     except OSError as error:
-        raise MissingInputError(f"{text}: cannot be looked at ({error.strerror}); check the path and rights") from error
+        raise MissingInputError(
+            f"{error.filename or text}: cannot be looked at ({error.strerror}); check the path and rights"
+        ) from error
 
 
-def _expand(text: str) -> Iterator[tuple[Path, Path]]:
-    """Each video that one argument names, with the folder to which its key is relative."""
+def _expand(text: str, *, within: Path | None = None) -> Iterator[tuple[Path, Path]]:
+    """Each video that one argument, or one line of the list `within`, names; and the folder its key is relative to."""
     path = Path(text)
     if path.is_dir():
-        videos = sorted(file for file in path.rglob("*") if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file())
+        videos = sorted(file for file in _files(path) if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file())
         if not videos:
             raise MissingInputError(f"{path}: no video in this folder; known are {' '.join(sorted(VIDEO_SUFFIXES))}")
         yield from ((video, path) for video in videos)
     elif path.is_file() and path.suffix.lower() == ".txt":
+        if within is not None:
+            raise MissingInputError(f"{within}: names another list, {path.name!r}; name videos and folders")
         try:
             lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
         except (OSError, UnicodeDecodeError) as error:
@@ -72,18 +77,31 @@ def _expand(text: str) -> Iterator[tuple[Path, Path]]:
         if not lines:
             raise MissingInputError(f"{path}: names no video; write one path a line")
         for line in lines:
-            if line.lower().endswith(".txt"):
-                raise MissingInputError(f"{path}: names another list, {line!r}; name videos and folders")
             # Paths in a list are relative to the list, so that it can be moved with the videos.
             video = path.parent / line
-            if video.suffix.lower() in VIDEO_SUFFIXES and not video.exists():
+            is_absent = not video.exists() and not _matches(str(video))
+            if video.suffix.lower() in VIDEO_SUFFIXES and is_absent:
                 yield video, video.parent  # one of thousands: it fails by itself, and the others go on
             else:
-                yield from _expand(str(video))
+                yield from _expand(str(video), within=path)
     elif path.is_file():
         yield path, path.parent
-    elif glob.has_magic(text) and (matches := sorted(glob.glob(text, recursive=True))):
+    elif matches := _matches(text):
         for match in matches:
-            yield from _expand(match)
+            yield from _expand(match, within=within)
     else:
         raise MissingInputError(f"{text}: no such file or folder; check the path")
+
+
+def _matches(text: str) -> list[str]:
+    return sorted(glob.glob(text, recursive=True)) if glob.has_magic(text) else []
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """All below a folder, not through links to others. Raises OSError where one may not be read."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for parent, _, names in os.walk(folder, onerror=fail):
+        yield from (Path(parent, name) for name in names)

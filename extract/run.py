@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
@@ -118,11 +119,12 @@ def pending(videos: Sequence[VideoInput], store: FeatureStore, *, strict: bool =
                 digest = source_digest(video.path)
         if record is None or digest is None:
             todo.append(video)  # what cannot be read fails by itself
-        elif strict and record.fault is not None:
-            todo.append(video)
         elif record.source_digest == digest:
-            store.forget_failure(video.key)
-        elif record.source == str(video.path.resolve()):
+            if strict and record.fault is not None:
+                todo.append(video)
+            else:
+                store.forget_failure(video.key)
+        elif record.source == os.path.realpath(video.path):
             todo.append(video)  # the file has changed since
         else:
             raise StoreError(
@@ -163,7 +165,7 @@ def extract_video(
             info = stream.true_info
             record = VideoRecord(
                 key=video.key,
-                source=str(video.path.resolve()),
+                source=os.path.realpath(video.path),
                 source_digest=digest,
                 fault=stream.fault,
                 **asdict(info),
@@ -217,8 +219,8 @@ def _size(video: VideoInput) -> int:
 
 def _failure(video: VideoInput, error: BaseException, stage: Stage) -> Failure:
     """Take an error's message, "<what>: <cause>; <remedy>", apart."""
-    source = str(video.path.resolve())
-    text = " ".join(str(error).split()).removeprefix(f"{video.path}: ")
+    source = os.path.realpath(video.path)  # which takes links that lead to themselves, too
+    text = " ".join(str(error).removeprefix(f"{video.path}: ").split())
     if not isinstance(error, GkcmnError):
         text = f"{type(error).__name__}: {text}; extract it alone, and report this if it comes again"
     cause, _, remedy = text.rpartition("; ")

@@ -147,6 +147,7 @@ def _on_worker(work: Callable[[Item, Tell], Result], item: Item, threads: int | 
 
     if threads is not None:
         torch.set_num_threads(threads)
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # the decoder's too, where dask has set 1
     worker = get_worker()
     return work(item, lambda *event: worker.log_event(topic, event))
 

@@ -271,7 +271,7 @@ class FeatureStore:
             if writer.record is None:
                 raise StoreError(f"{key}: its writing was not finished; extract it again")
             attributes |= asdict(writer.record)
-        self._forget_failure(key)
+        self.forget_failure(key)
 
     def _no_video(self, key: str) -> StoreError:
         return StoreError(
@@ -295,7 +295,7 @@ class FeatureStore:
 
     def failures(self) -> list[Failure]:
         """What could not be extracted, by key. Raises StoreError."""
-        with reading(self.place, "the list of failures", f"remove the folder failures in {self.place}"):
+        with self._reading_failures():
             noted = child(self._root, "failures")
             groups = sorted(noted.groups()) if noted is not None else []
             # One without attributes is being removed at this moment.
@@ -304,18 +304,22 @@ class FeatureStore:
     def note_failure(self, failure: Failure) -> None:
         """Keep a failure until its video succeeds. Raises StoreError."""
         with writing(self.place, "a failure"):
-            noted = required(self._root, "failures")
+            if (noted := self._noted()) is None:
+                noted = required(self._root, "failures")
             noted.create_group(level(failure.key), attributes=asdict(failure), overwrite=True)
 
     def forget_failure(self, key: str) -> None:
         """Drop what is noted of a video that is whole now. Raises StoreError."""
         with writing(self.place, "a failure"):
-            self._forget_failure(key)
+            if (noted := self._noted()) is not None and level(key) in names(noted):
+                drop(noted, level(key))
 
-    def _forget_failure(self, key: str) -> None:
-        noted = child(self._root, "failures")
-        if noted is not None and level(key) in names(noted):
-            drop(noted, level(key))
+    def _noted(self) -> zarr.Group | None:
+        with self._reading_failures():
+            return child(self._root, "failures")
+
+    def _reading_failures(self) -> AbstractContextManager[None]:
+        return reading(self.place, "the list of failures", f"remove the folder failures in {self.place}")
 
     # Soundness
 

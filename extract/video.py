@@ -2,7 +2,8 @@
 
 decord can hang while it holds the interpreter's lock, and a thread cannot be stopped; a process can.
 The child (`extract.decoder`) decodes in presentation order, stretches, and sends batches of frames over a
-pipe; the pipe's fullness is what keeps it from running ahead of the reader.
+pipe; the pipe's fullness is what keeps it from running ahead of the reader, and decord is given none but
+videos that it may hold whole.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Pipe
 from pathlib import Path
@@ -140,6 +141,9 @@ class _Child:
         late = threading.Event()
 
         def end() -> None:
+            with suppress(OSError):  # closed at this moment
+                if self._pipe.poll():
+                    return  # it was not the child that slept
             late.set()
             self._process.kill()
 

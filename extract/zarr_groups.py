@@ -116,7 +116,8 @@ def drop(group: zarr.Group, name: str) -> None:
         else:
             await place.delete_dir()
 
-    sync(removed())
+    with suppress(FileNotFoundError):  # another process removes it, too
+        sync(removed())
 
 
 def _check_there(slot: zarr.Group, generation: str, name: str) -> None:

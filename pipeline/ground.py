@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from extract.errors import MissingInputError
+from extract.errors import MissingInputError, StoreError
 from extract.files import is_file, write_text
 from extract.inputs import VideoInput
 from extract.records import EncodedQuery, VideoFeatures, VideoRecord
@@ -110,6 +110,7 @@ def write_json(grounding: Grounding, path: Path) -> None:
         "height": record.height,
         "fps": record.fps,
         "frame_count": record.frame_count,
+        "fault": record.fault,
         "span": {"start_frame": start, "end_frame": end, "start_s": start_s, "end_s": end_s},
         "score": grounding.tube.score,
     }
@@ -152,9 +153,12 @@ def _features(
 
 def _fitting(place: str | None, settings: RunSettings) -> str | None:
     """That place, if a store lies there whose features the run can take."""
-    if place is None or not FeatureStore.exists(place):
+    try:
+        if place is None or not FeatureStore.exists(place) or differing_settings(settings, FeatureStore.open(place)):
+            return None
+    except StoreError:  # what nobody asked for is in nobody's way
         return None
-    return None if differing_settings(settings, FeatureStore.open(place)) else place
+    return place
 
 
 @contextmanager

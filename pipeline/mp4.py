@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,9 +77,12 @@ class Mp4Writer:
         self._sound: _Sound | None = None
 
     def take_sound(self, source: InputContainer) -> None:
-        """Mux that file's first audio stream, if it has any, along with the frames to come."""
-        if source.streams.audio:
-            self._sound = _Sound(source, self._container)
+        """Mux that file's first audio stream that can be read, if it has any, along with the frames to come."""
+        # One whose codec is not known has no context.
+        for stream in source.streams.audio:
+            if getattr(stream, "codec_context", None) is not None:
+                self._sound = _Sound(source, stream, self._container)
+                return
 
     def write(self, frame: np.ndarray, *, at_s: float | None = None) -> None:
         """Append one HWC uint8 RGB frame, shown from `at_s` on; without it, at the constant rate."""
@@ -102,21 +106,23 @@ class Mp4Writer:
 
 
 class _Sound:
-    """Another file's first audio stream, muxed alongside the pictures as their time comes."""
+    """Another file's audio stream, muxed alongside the pictures as their time comes.
 
-    def __init__(self, source: InputContainer, out: OutputContainer) -> None:
+    As a player does, it goes on after what cannot be decoded, and ends where the file breaks off.
+    """
+
+    def __init__(self, source: InputContainer, stream: AudioStream, out: OutputContainer) -> None:
         self._source = source
         # Frames are timed from where the container's clock begins; so is the sound.
         self._origin_s = Fraction(source.start_time or 0, 1_000_000)
         self._out = out
-        stream = source.streams.audio[0]
         self._stream: AudioStream
-        if stream.codec_context.name in BROWSER_SOUND:
+        if stream.codec_context.codec.canonical_name in BROWSER_SOUND:
             self._stream = out.add_stream_from_template(stream)
-            self._packets = self._copied(stream)
+            self._packets = _rising(self._copied(stream))
         else:
             self._stream = out.add_stream("aac", rate=stream.rate)
-            self._packets = self._encoded(stream)
+            self._packets = _rising(self._encoded(stream))
         self._next = next(self._packets, None)
 
     def mux_until(self, moment_s: float) -> None:
@@ -126,7 +132,7 @@ class _Sound:
             self._next = next(self._packets, None)
 
     def _copied(self, stream: AudioStream) -> Iterator[Packet[AudioStream]]:
-        for packet in self._source.demux(stream):
+        for packet in self._read(stream):
             if packet.dts is not None:
                 shift = round(self._origin_s / packet.time_base)
                 packet.dts -= shift
@@ -135,11 +141,29 @@ class _Sound:
                 yield packet
 
     def _encoded(self, stream: AudioStream) -> Iterator[Packet[AudioStream]]:
-        for frame in self._source.decode(stream):
-            if frame.pts is not None and frame.time_base is not None:
-                frame.pts -= round(self._origin_s / frame.time_base)
-            yield from self._stream.encode(frame)
+        for packet in self._read(stream):
+            try:
+                frames = packet.decode()
+            except av.FFmpegError:
+                continue
+            for frame in frames:
+                if frame.pts is not None and frame.time_base is not None:
+                    frame.pts -= round(self._origin_s / frame.time_base)
+                yield from self._stream.encode(frame)
         yield from self._stream.encode(None)
+
+    def _read(self, stream: AudioStream) -> Iterator[Packet[AudioStream]]:
+        with suppress(av.FFmpegError):
+            yield from self._source.demux(stream)
+
+
+def _rising(packets: Iterator[Packet[AudioStream]]) -> Iterator[Packet[AudioStream]]:
+    """Packets without those whose time falls back, as where files were joined: no mp4 holds them."""
+    last = -math.inf
+    for packet in packets:
+        if packet.dts is None or packet.dts > last:
+            last = packet.dts if packet.dts is not None else last
+            yield packet
 
 
 def _begins_s(packet: Packet[AudioStream]) -> float:

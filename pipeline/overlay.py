@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -26,12 +27,15 @@ def write_overlay(
     caption: str,
     out: Path,
     *,
+    frame_count: int,
     timeout_s: float,
     on_frame: Callable[[int, int], None] = lambda *_: None,
 ) -> None:
     """Copy `source` to `out` with the tube's boxes, a caption and a bar that marks the span.
 
     Size, times of the frames, and sound are the source's (an odd side gains one pixel: see `pipeline.mp4`).
+
+    `frame_count` is the number of frames that the source was found to have.
 
     Raises:
         MediaError: the source cannot be decoded.
@@ -40,17 +44,17 @@ def write_overlay(
     check_overlay(source, out)
     with open_video(source, timeout_s=timeout_s) as stream:
         info = stream.info
-        painter = _Painter(info.width, info.height, info.frame_count, tube, caption)
+        painter = _Painter(info.width, info.height, frame_count, tube, caption)
         rate = Fraction(info.fps).limit_denominator(1001)
         with open_mp4(out, width=info.width, height=info.height, rate=rate, sound=source) as writer:
             for number, frame in enumerate(stream.frames):
                 writer.write(painter.paint(frame, number), at_s=stream.times[number])
-                on_frame(number + 1, info.frame_count)
+                on_frame(number + 1, frame_count)
 
 
 def check_overlay(source: Path, out: Path) -> None:
     """Find out before long work whether an overlay can be written. Raises OutputError."""
-    if out.resolve() == source.resolve():
+    if os.path.realpath(out) == os.path.realpath(source):
         raise OutputError(f"{out}: is the source video itself; name another file with --overlay")
     check_writable(out)
 

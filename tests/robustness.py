@@ -18,7 +18,7 @@ from PIL import Image
 
 from extract.errors import GkcmnError
 from extract.inputs import find_videos
-from extract.video import open_video
+from extract.video import open_video, source_digest
 from tests.media import moving_square, side_by_side, write_video
 
 CASES: dict[str, Callable[[Path], object]] = {}
@@ -54,6 +54,7 @@ def outcome(made: object) -> str:
         verdict = "refused"
         said = []
         for video in videos:
+            source_digest(video.path)  # what extraction does first
             with open_video(video.path, timeout_s=60) as stream:
                 frames = sum(1 for _ in stream.frames)
             info = stream.true_info

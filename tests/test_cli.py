@@ -221,6 +221,15 @@ def test_sound_that_browsers_do_not_play_is_encoded_anew(inside: Path, tmp_path:
         assert float(audio.duration * audio.time_base) == pytest.approx(2.0, abs=0.1)
 
 
+def test_ground_says_that_a_video_is_cut_short(inside: Path, tmp_path: Path) -> None:
+    cut = write_video(tmp_path / "cut.mkv", moving_square(200), codec="ffv1", pixels="bgr0")
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    for _ in range(2):  # extracted, then from the store
+        result = run("ground", cut, "square", "--json", tmp_path / "t.json", "--store", tmp_path / "s.zarr")
+        assert "cut short or damaged there; took what came" in result.stderr
+        assert "cut short" in json.loads((tmp_path / "t.json").read_text())["fault"]
+
+
 def test_seconds_of_a_variable_rate_are_the_frames_own(inside: Path, tmp_path: Path) -> None:
     times_s = [0.1 * number if number < 10 else 1.0 + 0.5 * (number - 10) for number in range(20)]
     source = write_video(tmp_path / "phone.mp4", moving_square(20), times_s=times_s)
@@ -236,8 +245,11 @@ def test_seconds_of_a_variable_rate_are_the_frames_own(inside: Path, tmp_path: P
 
 def test_ground_goes_without_a_default_store_of_other_settings(inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run("features", "clips/a.mp4", "--store", "other.zarr", "--set", "extract.clip_stride=8")
-    monkeypatch.setenv("GKCMN_PATHS_STORE", "other.zarr")
-    assert "features extracted" in run("ground", "clips/a.mp4", "square").output
+    (inside / "no.zarr").mkdir(exist_ok=True)
+    (inside / "no.zarr" / "zarr.json").write_text("{")
+    for spare in ("other.zarr", "no.zarr"):
+        monkeypatch.setenv("GKCMN_PATHS_STORE", spare)
+        assert "features extracted" in run("ground", "clips/a.mp4", "square").output
     result = run("ground", "clips/a.mp4", "square", "--store", "other.zarr", code=1)
     assert "another clip_stride" in result.stderr
 
@@ -410,6 +422,7 @@ def test_another_video_under_the_same_key_is_refused_and_a_changed_one_redone(in
     other = write_video(tmp_path / "2" / "x.mp4", moving_square(17))
     run("features", one, "--store", store)
     assert "another video" in run("features", other, "--store", store, code=1).stderr
+    assert "another video" in run("features", other, "--store", store, "--strict", code=1).stderr
     other.replace(one)
     assert "1 videos done (4 clips)" in run("features", one, "--store", store).output
 

@@ -28,6 +28,22 @@ def test_folders_files_globs_and_lists(videos: Path) -> None:
     assert keys(str(listing)) == ["one.mp4", "two.MKV"]
 
 
+def test_lines_of_a_list_may_be_globs_but_no_lists(videos: Path) -> None:
+    listing = videos / "list.txt"
+    listing.write_text("deep/*.webm\n*.mp4\n*.mkv\n")
+    assert keys(str(listing)) == ["*.mkv", "one.mp4", "three.webm"]  # what names nothing fails by itself, later
+    for line in ("list.txt", "*", "*.txt"):
+        listing.write_text(f"{line}\n")
+        with pytest.raises(MissingInputError, match=r"list\.txt: names another list"):
+            keys(str(listing))
+
+
+def test_links_that_lead_to_themselves(videos: Path) -> None:
+    (videos / "loop.mp4").symlink_to(videos / "loop.mp4")
+    (videos / "list.txt").write_text("loop.mp4\n")
+    assert keys(str(videos / "list.txt")) == ["loop.mp4"]
+
+
 def test_a_root_may_be_named_in_another_way(videos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(videos)
     assert keys("deep", root=videos) == keys(str(videos / "deep"), root=Path()) == ["deep/three.webm", "deep/two.MKV"]

@@ -105,6 +105,10 @@ def test_rights_that_are_lacking(tmp_path: Path) -> None:
     unread = features(other, "--store", shutil.copytree(tmp_path / "s.zarr", tmp_path / "t.zarr"), under=RIGHTS)
     assert unread.returncode == 1
     assert "cannot be read" in unread.stderr
+    (tmp_path / "closed").mkdir(mode=0)
+    closed = features(tmp_path, "--store", tmp_path / "t.zarr", under=RIGHTS)
+    assert closed.returncode == 1
+    assert "closed: cannot be looked at (Permission denied)" in closed.stderr
     # One that is there already no more than a new one keeps others back.
     path.chmod(0)
     third = write_video(tmp_path / "c.mp4", moving_square(9))

@@ -178,6 +178,22 @@ def test_a_damaged_failure_is_forgotten(tmp_path: Path) -> None:
     assert store.failures() == []
 
 
+def test_a_damaged_list_of_failures_is_one_error_and_loses_no_video(tmp_path: Path) -> None:
+    store = FeatureStore.open_for(tmp_path / "s.zarr", SETTINGS)
+    failure = Failure(key="a", source="/a", stage="decode", cause="c", remedy="r")
+    store.note_failure(failure)
+    (tmp_path / "s.zarr/failures/zarr.json").write_text("")
+    told = pytest.raises(StoreError, match="remove the folder failures in")
+    with told:
+        store.note_failure(failure)
+    with told:
+        store.forget_failure("a")
+    with told:
+        write(store, "a", maps(3))
+    shutil.rmtree(tmp_path / "s.zarr/failures")
+    assert len(store.read("a").i3d) == 3
+
+
 def test_a_video_that_was_not_finished_is_none(tmp_path: Path) -> None:
     store = FeatureStore.open_for(tmp_path / "s.zarr", SETTINGS)
     with pytest.raises(StoreError, match="not finished"), store.write("a", channels=4) as writer:

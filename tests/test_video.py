@@ -1,6 +1,8 @@
 import os
 import signal
 import subprocess
+import sys
+import time
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -268,6 +270,25 @@ def test_a_silent_decoder_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         with pytest.raises(DecodeTimeoutError, match="gave nothing for 5 s"):
             list(stream.frames)
     assert children[0].returncode == -signal.SIGKILL
+
+
+def test_a_reader_that_slept_takes_what_lies_ready(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", moving_square(200, width=320, height=240))
+    code = f"""
+from pathlib import Path
+from extract.video import open_video
+with open_video(Path({str(path)!r}), timeout_s=3) as stream:
+    assert len(list(stream.frames)) == 200
+"""
+    reader = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
+    children = Path(f"/proc/{reader.pid}/task/{reader.pid}/children")
+    while not children.read_text():
+        time.sleep(0.01)
+    reader.send_signal(signal.SIGSTOP)
+    time.sleep(4)
+    reader.send_signal(signal.SIGCONT)
+    assert reader.communicate()[1] == b""
+    assert reader.returncode == 0
 
 
 def test_digest_tells_content_not_place(tmp_path: Path) -> None:
