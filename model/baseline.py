@@ -16,15 +16,13 @@ from torch import Tensor, nn
 from model.boxes import box_giou
 from model.config import ModelConfig
 from model.encoders import CrossModalInteraction, SentenceEncoder, VideoEncoder
-from model.ends import ends_entropy, likeliest_ends
+from model.ends import ends_entropy, ends_log_probability, likeliest_ends
 from model.grounder import Answer, Grounder, Losses, weighted
 from model.io import ModelInput, ModelTarget
 from model.layers import BiGru, MaskedConv1d
 
 LOSS_WEIGHTS = (5.0, 2.0, 1.0, 1.0)
 """Of a box's sides, its 1 - GIoU, the start and the end."""
-LOW = -1e4
-"""Logit of what cannot be: finite, so that a loss over it has a gradient."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +32,8 @@ class BaselineOutput:
     boxes: Tensor
     """float32 (B, T, 4): centre and size before the sigmoid that brings them to [0, 1]."""
     ends: Tensor
-    """float32 (B, T, 2): logits of a step to be the first, and the last, of the span; LOW beyond the sample."""
+    """float32 (B, T, 2): log probabilities of a step to be the first, and the last, of the span; -inf beyond the
+    sample."""
 
 
 class Baseline(Grounder[BaselineOutput]):
@@ -55,16 +54,16 @@ class Baseline(Grounder[BaselineOutput]):
         fused = self.interaction(self.video(inputs.features), inputs.video, states, inputs.word_mask, sentence)
         sequence = fused.mean(dim=(-2, -1)).transpose(1, 2)
         ends = self.ends(self.gru(sequence, inputs.step_mask)[0], inputs.step_mask)
-        return BaselineOutput(boxes=self.box(sequence), ends=ends.masked_fill(~inputs.step_mask[..., None], LOW))
+        return BaselineOutput(boxes=self.box(sequence), ends=ends_log_probability(ends, inputs.step_mask))
 
     def losses(self, output: BaselineOutput, inputs: ModelInput, target: ModelTarget) -> Losses:
-        """L1 of the boxes' sides, 1 - GIoU, and the cross-entropies of start and end."""
+        """L1 of the boxes, summed over their sides, 1 - GIoU, and the cross-entropies of start and end."""
         steps = target.box_mask.to(output.boxes.dtype)
         count = steps.sum(dim=1).clamp(min=1)
         boxes = _boxes(output.boxes)
-        sides = (boxes - target.boxes).abs().mean(dim=-1)
+        sides = (boxes - target.boxes).abs().sum(dim=-1)
         giou = box_giou(boxes, target.boxes)
-        ends = ends_entropy(output.ends.log_softmax(dim=1), target.span, inputs.step_mask.sum(dim=1))
+        ends = ends_entropy(output.ends, target.span, inputs.step_mask.sum(dim=1))
         return weighted(
             [
                 (sides * steps).sum(dim=1) / count,
@@ -74,9 +73,9 @@ class Baseline(Grounder[BaselineOutput]):
             LOSS_WEIGHTS,
         )
 
-    def answer(self, output: BaselineOutput, lengths: Tensor, spans: Tensor | None = None) -> Answer:  # noqa: ARG002 - the logits know
+    def answer(self, output: BaselineOutput, lengths: Tensor, spans: Tensor | None = None) -> Answer:  # noqa: ARG002 - the ends know
         """The likeliest start and end in that order, with their joint probability as the score."""
-        found, log_likelihood = likeliest_ends(output.ends.log_softmax(dim=1), 1)
+        found, log_likelihood = likeliest_ends(output.ends, 1)
         return Answer(
             spans=found[:, 0].float() if spans is None else spans,
             scores=log_likelihood[:, 0].exp(),

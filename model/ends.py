@@ -9,11 +9,16 @@ import torch
 from torch import Tensor
 
 
+def ends_log_probability(logits: Tensor, own: Tensor) -> Tensor:
+    """Over a sample's steps, of the logits float (B, T, 2): (B, T, 2); -inf beyond it, where `own` (B, T) is False."""
+    return logits.masked_fill(~own[..., None], -torch.inf).log_softmax(dim=1)
+
+
 def ends_entropy(log_probability: Tensor, spans: Tensor, lengths: Tensor) -> Tensor:
     """Cross-entropies of the true first and last step.
 
     Args:
-        log_probability: float (B, T, 2), of each step to be the first and to be the last.
+        log_probability: float (B, T, 2), of each step to be the first and to be the last: `ends_log_probability`.
         spans: float (B, 2), the true ones in steps.
         lengths: int (B,), steps of each sample.
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from model.boxes import span_iou
-from model.ends import ends_entropy, likeliest_ends
+from model.ends import ends_entropy, ends_log_probability, likeliest_ends
 
 HYPOTHESES = 100
 """Spans among which one is chosen: those of the likeliest first and last steps."""
@@ -38,7 +38,7 @@ def step_entropy(logits: Tensor, spans: Tensor, lengths: Tensor) -> Tensor:
     own = _own(logits, lengths)
     within = inside_steps(spans, logits.shape[1]).to(logits.dtype)
     inside = functional.binary_cross_entropy_with_logits(logits[..., 0], within, reduction="none")
-    wrong = ends_entropy(_ends(logits, own), spans, lengths).sum(dim=1)
+    wrong = ends_entropy(ends_log_probability(logits[..., 1:], own), spans, lengths).sum(dim=1)
     return (inside * own.to(inside.dtype)).sum(dim=1) / lengths + ENDS_WEIGHT * wrong
 
 
@@ -56,7 +56,7 @@ def likely_spans(logits: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         spans float (B, 2) in steps, start < end, and that mean (B,) in [0, 1].
     """
     own = _own(logits, lengths)
-    edges, log_likelihood = likeliest_ends(_ends(logits, own), HYPOTHESES)
+    edges, log_likelihood = likeliest_ends(ends_log_probability(logits[..., 1:], own), HYPOTHESES)
     start, end = edges.unbind(dim=2)
     spans = edges.to(logits.dtype)
     overlap = span_iou(spans[:, :, None], spans[:, None])  # (B, chosen, true)
@@ -74,8 +74,3 @@ def likely_spans(logits: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
 def _own(logits: Tensor, lengths: Tensor) -> Tensor:
     """Which steps are a sample's own: bool (B, T)."""
     return torch.arange(logits.shape[1], device=lengths.device) < lengths[:, None]
-
-
-def _ends(logits: Tensor, own: Tensor) -> Tensor:
-    """Log probabilities of the first and of the last step: (B, T, 2); -inf beyond the sample."""
-    return logits[..., 1:].masked_fill(~own[..., None], -torch.inf).log_softmax(dim=1)

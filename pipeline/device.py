@@ -8,7 +8,7 @@ from pipeline.errors import ConfigError
 
 
 def resolve_device(name: str) -> str:
-    """Return "cuda" or "cpu" for "auto", other names as they are.
+    """Return "cuda" or "cpu" for "auto", "cpu" for any of its names, and others as they are.
 
     Raises:
         ConfigError: the device is not there.
@@ -23,4 +23,4 @@ def resolve_device(name: str) -> str:
         raise ConfigError(f"device {name!r}: no such device here; use auto, cpu, cuda or cuda:N")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(f"device {name!r}: this machine has {torch.cuda.device_count()} CUDA GPUs; use cpu or auto")
-    return name
+    return "cpu" if device.type == "cpu" else name

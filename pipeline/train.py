@@ -134,8 +134,8 @@ def train(
         sampler=GroupedSampler(samples, config.train.sentences_per_video, order),
         collate_fn=collate,
         num_workers=config.train.loader_workers,
-        # Workers are seeded once a process: from torch's own generator, that would shift a resumed run's dropout.
-        generator=torch.Generator() if config.train.loader_workers else None,
+        # Workers are seeded from it: torch's own would draw other dropout in a resumed run, or with other workers.
+        generator=torch.Generator(),
         persistent_workers=config.train.loader_workers > 0,
     )
     done = progress.epochs if progress is not None else 0

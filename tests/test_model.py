@@ -206,8 +206,8 @@ def test_the_baseline_learns_with_every_weight_and_a_perfect_output_has_next_to_
     assert still == []
 
     low, high = target.boxes.split(2, dim=-1)
-    ends = torch.full((2, 9, 2), -30.0)
-    ends[:, 1, 0] = ends[:, 3, 1] = 30.0  # the span is 1.2 to 3.9
+    ends = torch.full((2, 9, 2), -torch.inf)
+    ends[:, 1, 0] = ends[:, 3, 1] = 0.0  # the span is 1.2 to 3.9
     perfect = BaselineOutput(boxes=torch.cat([(low + high) / 2, high - low], dim=-1).logit(), ends=ends)
     losses = model.losses(perfect, inputs, target)
     assert losses.total.item() == pytest.approx(0, abs=1e-4)

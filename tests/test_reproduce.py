@@ -68,7 +68,7 @@ def test_the_page_has_means_spreads_intervals_and_what_went_wrong(tmp_path: Path
         for seed, right in enumerate(boxes):
             scores(tmp_path / row / str(seed), right_spans=8, right_boxes=right)
         results[row] = [read_result(tmp_path / row / str(seed), TEST_SPLITS) for seed in range(2)]
-    write_page(tmp_path / "r.md", [TABLES["table1"], TABLES["table2"]], results, size="small", seeds=2)
+    write_page(tmp_path / "r.md", [TABLES["table1"], TABLES["table2"]], results, benchmark="small-5", seeds=2)
     page = (tmp_path / "r.md").read_text()
     lines = {line.split(" | ")[0].strip("| "): line for line in reversed(page.splitlines()) if line.startswith("|")}
     # Spans: 8 of 10 right; boxes: 7 and 9 of the first: vIoU 0.7 and 0.8.
@@ -94,7 +94,7 @@ def test_open_points_are_compared_with_the_default(tmp_path: Path) -> None:
     for title, boxes in (("default", 5), ("sigma 1.5", 8)):
         scores(tmp_path / title, right_spans=8, right_boxes=boxes, splits=("val",))
         results[title] = [read_result(tmp_path / title, ("val",))]
-    write_open_points(tmp_path / "o.md", results, size="small", seeds=1)
+    write_open_points(tmp_path / "o.md", results, benchmark="small-5", seeds=1)
     page = (tmp_path / "o.md").read_text()
     assert "| sigma 1.5 | 80.00 | 80.00 |" in page
     assert "| +30.00 [" in page

@@ -33,6 +33,8 @@ OnProgress = Callable[[str, int, int], None]
 class Benchmark:
     """Where the benchmark lies."""
 
+    name: str
+    """Of its size and its version: the same name, the same videos."""
     index: Path
     store: str
 
@@ -51,7 +53,8 @@ def ensure_benchmark(size: Size, cache: Path, config: Config, *, workers: int, o
         RenderError: this machine cannot draw.
         GkcmnError: a video could not be extracted.
     """
-    folder = cache / f"{size}-{VERSION}"
+    name = f"{size}-{VERSION}"
+    folder = cache / name
     counts = COUNTS[size]
     drawn = 0
 
@@ -74,4 +77,4 @@ def ensure_benchmark(size: Size, cache: Path, config: Config, *, workers: int, o
         on_progress("extract features", done, len(videos))
     # At once for all runs: side by side each would write its own.
     ensure_queries((sample.query for sample in read_index(index)), place, config.extract)
-    return Benchmark(index=index, store=place)
+    return Benchmark(name=name, index=index, store=place)

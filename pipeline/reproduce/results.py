@@ -51,14 +51,14 @@ def read_result(folder: Path, splits: Sequence[str]) -> Result:
 
 
 def write_page(
-    path: Path, tables: Sequence[Table], results: Mapping[str, Sequence[Result]], *, size: str, seeds: int
+    path: Path, tables: Sequence[Table], results: Mapping[str, Sequence[Result]], *, benchmark: str, seeds: int
 ) -> None:
     """Write all tables, what the models make of the unseen, and what they get wrong. Raises OutputError."""
     titles = {name: row.title for name, row in rows_of(tables).items()}
     test = next(iter(results.values()))[0].own["test"]
     head = (
-        f"Benchmark `{size}`, {seeds} seed{'s' if seeds > 1 else ''}; split `test`: {len(test.videos)} sentences of "
-        f"{len(set(test.videos))} videos. Percent: the mean over seeds ± their standard deviation, and the 95 % "
+        f"Benchmark `{benchmark}`, {seeds} seed{'s' if seeds > 1 else ''}; split `test`: {len(test.videos)} sentences "
+        f"of {len(set(test.videos))} videos. Percent: the mean over seeds ± their standard deviation, and the 95 % "
         "interval of the mean by a bootstrap over videos. The paper's figures are VidSTG's, another data set: they "
         "stand beside ours for the order of the rows, not for their height."
     )
@@ -75,22 +75,22 @@ def write_page(
     write_text(path, "\n\n".join(parts) + "\n")
 
 
-def write_open_points(path: Path, results: Mapping[str, Sequence[Result]], *, size: str, seeds: int) -> None:
+def write_open_points(path: Path, results: Mapping[str, Sequence[Result]], *, benchmark: str, seeds: int) -> None:
     """Write what each reading of the paper came to on the split val; the first is the default. Raises OutputError."""
     default, *_ = results.values()
-    test = default[0].own["val"]
-    metrics = (*test.columns, *default[0].given["val"].columns)
+    val = default[0].own["val"]
+    metrics = (*val.columns, *default[0].given["val"].columns)
     lines = [_line(["", *metrics, "m_vIoU against the default"]), _line(["---"] * (2 + len(metrics)))]
     for title, runs in results.items():
         columns = [{**run.own["val"].columns, **run.given["val"].columns} for run in runs]
         means = [100 * float(np.mean([values[metric] for values in columns])) for metric in metrics]
         gains = [run.own["val"].viou - base.own["val"].viou for run, base in zip(runs, default, strict=True)]
-        (found,) = estimates(np.mean(gains, axis=0)[:, None], test.videos)
+        (found,) = estimates(np.mean(gains, axis=0)[:, None], val.videos)
         gain = f"{100 * found.mean:+.2f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
         lines.append(_line([title, *(f"{mean:.2f}" for mean in means), "" if runs is default else gain]))
     head = (
-        f"Benchmark `{size}`, {seeds} seed{'s' if seeds > 1 else ''}, split `val`: {len(test.videos)} sentences of "
-        f"{len(set(test.videos))} videos. Percent; the last column has the 95 % interval of a bootstrap over videos. "
+        f"Benchmark `{benchmark}`, {seeds} seed{'s' if seeds > 1 else ''}, split `val`: {len(val.videos)} sentences of "
+        f"{len(set(val.videos))} videos. Percent; the last column has the 95 % interval of a bootstrap over videos. "
         "gt: the true span is given."
     )
     write_text(path, f"# Open points, measured\n\n{head}\n\n" + "\n".join(lines) + "\n")

@@ -51,7 +51,7 @@ class Bench:
 
     def folder(self, name: str, seed: int) -> Path:
         """Of one run of a row."""
-        return self.out.absolute() / "runs" / name / str(seed)
+        return self.out.absolute() / "runs" / self.benchmark.name / name / str(seed)
 
     def run(self, rows: Mapping[str, tuple[Settings, float]], splits: Sequence[str]) -> dict[str, list[Result]]:
         """Train a model of each row's settings with each seed and score it, or go on where that was left.
@@ -129,8 +129,8 @@ def open_bench(
 def reproduce_tables(bench: Bench, names: Sequence[TableName]) -> Path:
     """Train and score every row of some tables, and write a page of them.
 
-    Writes runs/<row>/<seed>/ (see `pipeline.checkpoint`), with scores/<split>[-gt]/ in each, results.md, curves.png and
-    bars.png, and returns the page. Raises GkcmnError.
+    Writes runs/<benchmark>/<row>/<seed>/ (see `pipeline.checkpoint`), with scores/<split>[-gt]/ in each, results.md,
+    curves.png and bars.png, and returns the page. Raises GkcmnError.
     """
     tables = [TABLES[name] for name in names]
     rows = rows_of(tables)
@@ -138,7 +138,7 @@ def reproduce_tables(bench: Bench, names: Sequence[TableName]) -> Path:
     write_curves(bench.out / "curves.png", {row.title: bench.folder(name, 0) for name, row in rows.items()})
     write_bars(bench.out / "bars.png", {row.title: results[name] for name, row in rows.items()})
     page = bench.out / "results.md"
-    write_page(page, tables, results, size=bench.size, seeds=bench.seeds)
+    write_page(page, tables, results, benchmark=bench.benchmark.name, seeds=bench.seeds)
     return page
 
 
@@ -156,7 +156,8 @@ def reproduce_open_points(bench: Bench) -> Path:
     }
     results = bench.run({names[title]: (variants[title], OPEN_POINTS_SHARE) for title in variants}, ("val",))
     page = bench.out / "open_points.md"
-    write_open_points(page, {title: results[names[title]] for title in variants}, size=bench.size, seeds=bench.seeds)
+    scored = {title: results[names[title]] for title in variants}
+    write_open_points(page, scored, benchmark=bench.benchmark.name, seeds=bench.seeds)
     return page
 
 
