@@ -49,7 +49,8 @@ class ModelConfig:
     interaction: Literal["sentence", "words"] = "sentence"
     """What meets each cell (Eq. 1): the tiled sentence, or beyond the paper the words that the cell attends to."""
     temporal_pooling: Literal["mean", "attention"] = "mean"
-    """How the temporal head pools a picture: its mean, or beyond the paper weights that it learns."""
+    """How the temporal head pools a picture: its mean, or beyond the paper weights that it learns, which the location
+    loss then draws to the true box."""
     span_kernel: int = 33
     """Steps that the last convolution of the temporal heads sees, odd: a candidate's score is read over its window."""
     span_choice: Literal["candidates", "steps"] = "candidates"
@@ -68,7 +69,7 @@ class ModelConfig:
     confidence_threshold: float = 0.3
     """c (paper: 0.3)."""
     offset_gate: Literal["threshold", "near_best"] = "threshold"
-    """Candidates whose offsets are taught (Eq. 9): of an IoU of at least c, or of at least 0.9 of the best one's."""
+    """Candidates whose offsets are taught (Eq. 9): of an IoU of at least c, or of 0.9 of the best one's too."""
     loss_weights: tuple[float, float, float, float] = (1.0, 2.0, 0.2, 0.1)
     """alpha_1 to alpha_4 of Eq. 10 (paper)."""
     ablation: Ablation = "none"

@@ -70,18 +70,17 @@ def decode_boxes(distances: Tensor) -> Tensor:
     return torch.cat([grid - low, grid + high], dim=-1) / size
 
 
-def peak_boxes(heatmap_logits: Tensor, distances: Tensor) -> tuple[Tensor, Tensor]:
-    """The box at each map's highest cell, clamped to the picture, and that cell's probability.
+def peak_boxes(heatmap_logits: Tensor, distances: Tensor) -> Tensor:
+    """The box at each map's highest cell, clamped to the picture.
 
     Args:
         heatmap_logits: float (..., L, L).
         distances: float (..., 4, L, L).
 
     Returns:
-        float (..., 4) xyxy in [0, 1], and float (...,) in [0, 1].
+        float (..., 4) xyxy in [0, 1].
     """
-    flat = heatmap_logits.flatten(-2)
-    best, index = flat.max(dim=-1)
+    index = heatmap_logits.flatten(-2).argmax(dim=-1)
     boxes = decode_boxes(distances).flatten(-3, -2)
     chosen = boxes.gather(-2, index[..., None, None].expand(*index.shape, 1, 4)).squeeze(-2)
-    return chosen.clamp(0, 1), best.sigmoid()
+    return chosen.clamp(0, 1)

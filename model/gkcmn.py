@@ -67,5 +67,5 @@ class Gkcmn(Grounder[ModelOutput]):
         if self.config.box_choice == "path":
             boxes = path_boxes(output.heatmap_logits, output.distances, spans)
         else:
-            boxes, _ = peak_boxes(output.heatmap_logits, output.distances)
+            boxes = peak_boxes(output.heatmap_logits, output.distances)
         return Answer(spans=spans, scores=scores, boxes=boxes)

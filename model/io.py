@@ -53,7 +53,7 @@ class ModelTarget(_Tensors):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelOutput(_Tensors):
+class ModelOutput:
     """Raw predictions."""
 
     heatmap_logits: Tensor

@@ -1,6 +1,6 @@
 """Blocks that respect a mask: padding a batch never changes a sample's result.
 
-Normalisation is per position, over channels alone: statistics over a batch or over time would see padding.
+Normalisation is per position, over channels alone, or over a sample's own steps: other statistics would see padding.
 Letters: B samples, T steps, F channels, H rows, W columns.
 """
 

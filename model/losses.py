@@ -24,7 +24,10 @@ NEAR_BEST = 0.9
 
 
 def gkcmn_losses(output: ModelOutput, inputs: ModelInput, target: ModelTarget, config: ModelConfig) -> Losses:
-    """Location (Eq. 6), size (Eq. 7), confidence (Eq. 8) and boundary (Eq. 9) of a batch, and their sum (Eq. 10)."""
+    """Location (Eq. 6), size (Eq. 7), confidence (Eq. 8) and boundary (Eq. 9) of a batch, and their sum (Eq. 10).
+
+    Beyond the paper, location holds what a learnt pooling misses, and confidence what is said of each step.
+    """
     lengths = inputs.step_mask.sum(dim=1)
     return weighted(
         [*spatial_losses(output, target, config), *temporal_losses(output, lengths, target, config)],

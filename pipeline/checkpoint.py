@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -101,22 +101,22 @@ def save_progress(run: Path, progress: Progress) -> None:
 
 
 def save_weights(run: Path, progress: Progress) -> None:
-    """Write model.safetensors from `progress.state["model"]`, unless it is of that epoch already."""
-    if _weights_epoch(run) == progress.epochs:
-        return
+    """Write model.safetensors from `progress.state["model"]`. Raises OutputError."""
     weights: Mapping[str, Tensor] = progress.state["model"]
     with replacing(run / WEIGHTS) as partial:
         save_file(
             {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()},
             partial,
-            metadata={"format": str(FORMAT), "epochs": str(progress.epochs)},
+            metadata={"format": str(FORMAT)},
         )
 
 
 def load_progress(run: Path) -> Progress | None:
-    """Read training.pt; None if there is none yet. Raises CheckpointError if it is damaged."""
+    """Read training.pt; None if there is none yet. Raises CheckpointError if it is damaged, or if weights lie alone."""
     path = run / TRAINING
     if not path.is_file():
+        if (run / WEIGHTS).is_file():
+            raise CheckpointError(f"{run}: holds weights, and no {TRAINING} to go on from; train into another folder")
         return None
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -139,15 +139,6 @@ def load_model(run: Path) -> tuple[Grounder[Any], RunSettings]:
     except (SafetensorError, RuntimeError, OSError) as error:
         raise CheckpointError(f"{path}: damaged or of another model ({_first_line(error)}); train again") from error
     return model.eval(), settings
-
-
-def _weights_epoch(run: Path) -> int:
-    """Epochs behind model.safetensors; 0 if it is not there or not whole."""
-    try:
-        with safe_open(run / WEIGHTS, framework="pt") as file:
-            return int((file.metadata() or {}).get("epochs", 0))
-    except (OSError, SafetensorError):
-        return 0
 
 
 def _first_line(error: Exception) -> str:

@@ -47,7 +47,7 @@ _SCHEMA = pa.schema(
 
 
 def read_index(path: Path, *, split: str | None = None) -> list[Sample]:
-    """All samples of an index, or those of one split where it has splits.
+    """All samples of an index, or those of one split.
 
     Raises:
         AnnotationError: there is no index, it holds no sample, or a record cannot be used.
@@ -61,8 +61,11 @@ def read_index(path: Path, *, split: str | None = None) -> list[Sample]:
 
 
 def of_split(samples: Sequence[Sample], split: str | None, path: Path) -> list[Sample]:
-    """Samples of one split, or whose split is not given; all without a split. Raises AnnotationError if none is."""
-    chosen = [sample for sample in samples if split is None or sample.split in (None, split)]
+    """Samples of one split, of which "train" has those too whose split is not given; all if `split` is None.
+
+    Raises AnnotationError if there is none.
+    """
+    chosen = [sample for sample in samples if split in (None, sample.split or "train")]
     if not chosen:
         what = "samples" if split is None or not samples else f"samples of split {split!r}"
         raise AnnotationError(f"{path}: holds no {what}; see gkcmn-pipe prepare --help")

@@ -24,14 +24,16 @@ from pipeline.plain import first_fault
 from pipeline.types import Prediction, Sample, Span, Tube
 
 _Box = tuple[float, float, float, float]
+_Frame = Annotated[int, Field(ge=-(10**7), le=10**7)]
+"""What is beyond is no frame number; nanoseconds, perhaps."""
 
 
 class _Line(BaseModel):
     model_config = ConfigDict(extra="ignore", allow_inf_nan=False, coerce_numbers_to_str=True)
 
     id: Annotated[str, Field(min_length=1)]
-    span: tuple[int, int]
-    boxes: list[_Box] | dict[int, _Box] = {}
+    span: tuple[_Frame, _Frame]
+    boxes: list[_Box] | dict[_Frame, _Box] = {}
 
 
 def read_predictions(path: Path) -> dict[str, Prediction]:

@@ -77,12 +77,12 @@ def compare_reports(before: Path, after: Path) -> Comparison:
     Raises:
         PredictionError: a file is no report, or they are not of the same samples and settings.
     """
-    a, b = _read(before), _read(after)
+    a, b = read_report(before), read_report(after)
     for key in ("samples_digest", "protocol", "temporal_gt", "thresholds"):
         if a[key] != b[key]:
             what = "other samples" if key == "samples_digest" else f"another {key} ({a[key]} and {b[key]})"
             raise PredictionError(f"{before}, {after}: scored with {what}; score both against the same index alike")
-    table = [_metrics(a), _metrics(b)]
+    table = [report_columns(a), report_columns(b)]
     found = estimates(
         np.stack(list(table[1].values()), axis=1) - np.stack(list(table[0].values()), axis=1),
         [line["video"] for line in a["samples"]],
@@ -103,7 +103,8 @@ def compare_reports(before: Path, after: Path) -> Comparison:
     )
 
 
-def _metrics(content: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def report_columns(content: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """A report's metrics, sample by sample: see `pipeline.score.metric_columns`."""
     scores = [
         SampleScore(**{key: math.nan if line[key] is None else line[key] for key in ("tiou", "viou")})
         for line in content["samples"]
@@ -111,7 +112,8 @@ def _metrics(content: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return metric_columns(scores, content["temporal_gt"], content["thresholds"])
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_report(path: Path) -> dict[str, Any]:
+    """What `write_report` wrote. Raises PredictionError if it is no report of this version."""
     remedy = "make one with: gkcmn-pipe score PREDICTIONS INDEX --json FILE"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

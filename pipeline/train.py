@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from accelerate import Accelerator
 from accelerate.utils import DataLoaderConfiguration
 from torch.utils.data import DataLoader
 
+from extract.errors import OutputError
 from extract.files import write_text
 from extract.records import EncodedQuery
 from extract.store import FeatureStore
@@ -68,7 +72,7 @@ def train(
 
     Raises:
         AnnotationError: the index or the store lacks something.
-        CheckpointError: the folder holds a run with other settings.
+        CheckpointError: the folder holds a run with other settings, or another process trains it.
         ConfigError: the device is not there, or the processes cannot share a batch.
     """
     samples = read_index(index, split="train")
@@ -103,6 +107,21 @@ def train(
         encoding=encoding_name(config.extract),
         samples=samples_digest(samples),
     )
+    vocabulary = _vocabulary(queries.values())
+    with _alone(run) if accelerator.is_main_process else nullcontext():
+        yield from _epochs(dataset, vocabulary, run, settings, accelerator, on_batch)
+
+
+def _epochs(
+    dataset: GroundingDataset,
+    vocabulary: torch.Tensor,
+    run: Path,
+    settings: RunSettings,
+    accelerator: Accelerator,
+    on_batch: OnBatch,
+) -> Iterator[EpochReport]:
+    """Those epochs that the run lacks."""
+    config = settings.config
     progress = _resume(run, settings)
     if accelerator.is_main_process:
         save_settings(run, settings)
@@ -112,7 +131,7 @@ def train(
 
     torch.manual_seed(config.train.seed)
     model = build_model(config.model)
-    model.sentence.standardise(_vocabulary(queries.values()))
+    model.sentence.standardise(vocabulary)
     optimiser = torch.optim.Adam(model.parameters(), lr=config.train.learning_rate)
     steps = config.train.epochs * -(-len(dataset) // config.train.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -131,7 +150,7 @@ def train(
     loader = DataLoader(
         dataset,
         batch_size=config.train.batch_size,
-        sampler=GroupedSampler(samples, config.train.sentences_per_video, order),
+        sampler=GroupedSampler(dataset.samples, config.train.sentences_per_video, order),
         collate_fn=collate,
         num_workers=config.train.loader_workers,
         # Workers are seeded from it: torch's own would draw other dropout in a resumed run, or with other workers.
@@ -218,7 +237,7 @@ def _values(losses: Losses) -> torch.Tensor:
 def _resume(run: Path, settings: RunSettings) -> Progress | None:
     """Return how far the run in that folder has come, if it was begun with the same settings and samples.
 
-    `train.epochs` may grow and the device may change; nothing else may.
+    What may change is the device, how samples are loaded, and the number of epochs where no decay is laid over them.
     """
     progress = load_progress(run)
     if progress is not None:
@@ -244,6 +263,25 @@ def _resume(run: Path, settings: RunSettings) -> Progress | None:
                 f"{run}: its run was begun otherwise ({', '.join(differing)}); begin as then, or name another --out"
             )
     return progress
+
+
+@contextmanager
+def _alone(run: Path) -> Iterator[None]:
+    """Hold a run's folder, so that no other process trains it meanwhile. Raises CheckpointError, OutputError."""
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        folder = os.open(run, os.O_RDONLY)
+    except OSError as error:
+        raise OutputError(f"{run}: cannot be written ({error.strerror}); name another folder") from error
+    try:
+        with suppress(OSError):  # a file system may know no locks
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise CheckpointError(f"{run}: another process trains it; wait, or train into another folder") from None
+        yield
+    finally:
+        os.close(folder)
 
 
 def _cut_log(run: Path, epochs: int) -> None:

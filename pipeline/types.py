@@ -62,4 +62,4 @@ class Tube:
     boxes: np.ndarray
     """float32 (span frame, 4), xyxy in source pixels."""
     score: float
-    """Predicted tIoU, in [0, 1]."""
+    """Predicted tIoU, in [0, 1]; BM's is the probability of its first and last step."""

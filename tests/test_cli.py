@@ -1,5 +1,6 @@
 """The commands as a user types them, on small videos that are made here."""
 
+import fcntl
 import json
 import os
 import re
@@ -443,6 +444,17 @@ def test_checkpoints_of_another_version_or_other_features(inside: Path, tmp_path
     (old / "config.json").write_text(path.read_text())
     (old / "model.safetensors").write_bytes(b"junk")
     assert "damaged" in run("evaluate", old, code=1).stderr
+    assert "holds weights, and no training.pt" in run("train", "--out", old, *SMALL_MODEL, code=1).stderr
+
+
+def test_one_process_trains_a_run(inside: Path) -> None:
+    folder = os.open("runs/latest", os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        assert "another process trains it" in run("train", "--epochs", 1, *SMALL_MODEL, code=1).stderr
+    finally:
+        os.close(folder)
+    assert "has its 1 epochs already" in run("train", "--epochs", 1, *SMALL_MODEL).output
 
 
 def test_two_workers_of_dask_give_the_same(inside: Path, tmp_path: Path) -> None:

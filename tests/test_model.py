@@ -88,9 +88,9 @@ def test_a_target_map_decodes_to_its_own_box() -> None:
     grid = cell_centres(16)
     scaled = boxes[:, None, None] * 16
     distances = torch.cat([grid - scaled[..., :2], scaled[..., 2:] - grid], dim=-1).movedim(-1, 1)
-    decoded, peak = peak_boxes(torch.logit(heat, eps=1e-6), distances)
+    decoded = peak_boxes(torch.logit(heat, eps=1e-6), distances)
     assert torch.allclose(decoded, boxes, atol=1e-5)
-    assert (peak > 0.99).all()
+    assert (heat.amax(dim=(-2, -1)) > 0.99).all()
 
 
 def test_cells_inside_a_box_or_its_centre() -> None:
@@ -396,7 +396,7 @@ def test_a_path_passes_over_a_step_that_sees_another_thing() -> None:
     logits[0, 2, 12, 12] = 2.5  # one step prefers what stands elsewhere
     distances = torch.full((1, steps, 4, size, size), 1.5)
     there = decode_boxes(distances)[0, 0, 4, 4]
-    peaks, _ = peak_boxes(logits, distances)
+    peaks = peak_boxes(logits, distances)
     assert not torch.allclose(peaks[0, 2], there)
     assert torch.allclose(path_boxes(logits, distances, torch.tensor([[0.0, 5.0]]))[0], there.expand(steps, 4))
     # Outside the span nothing is said, so that step 2 alone keeps its own peak.

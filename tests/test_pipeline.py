@@ -57,7 +57,9 @@ def test_an_index_is_read(tmp_path: Path) -> None:
     assert np.isnan(first.boxes[1]).all()
     assert first.boxes[0].tolist() == [4, 12, 20, 28]
     assert (second.id, second.kind, second.segment) == ("x", "interrogative", (0, 9))
+    # What is in no split is training's, and not another's.
     assert [s.id for s in read_index(tmp_path / "i.jsonl", split="train")] == ["1"]
+    assert [s.id for s in read_index(tmp_path / "i.jsonl", split="val")] == ["x"]
 
 
 @pytest.mark.parametrize(

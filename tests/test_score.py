@@ -284,6 +284,8 @@ def test_both_forms_of_boxes_are_read(tmp_path: Path) -> None:
         ('{"id": "1"}', "span"),
         ('{"id": "1", "span": [0, 1.5]}', "span.1"),
         ('{"id": "1", "span": [0, NaN]}', "the line|span"),
+        ('{"id": "1", "span": [0, 1000000000000]}', "span.1"),
+        ('{"id": "1", "span": [0, 3], "boxes": {"99999999999999999999": [0, 0, 1, 1]}}', "boxes"),
         ('{"id": "1", "span": [0, 1], "boxes": [[0, 0, NaN, 1]]}', "the line|boxes"),
         ('{"id": "1", "span": [0, 1], "boxes": [[0, 0, 1]]}', "boxes"),
         ('{"id": "1", "span": [0, 3], "boxes": [[0, 0, 1, 1]]}', "1 boxes for a span of 3 frames"),

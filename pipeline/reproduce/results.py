@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,8 @@ import numpy as np
 
 from extract.files import write_text
 from pipeline.intervals import estimates
-from pipeline.metrics import SampleScore
+from pipeline.report import read_report, report_columns
 from pipeline.reproduce.tables import Table, rows_of
-from pipeline.score import THRESHOLDS, metric_columns
 
 RIGHT = 0.5
 """tIoU from which a span counts as right, and mean box IoU over the true span from which an object does."""
@@ -43,7 +41,7 @@ class Result:
 
 
 def read_result(folder: Path, splits: Sequence[str]) -> Result:
-    """Read what `pipeline.report.write_report` wrote into <split>/ and <split>-gt/."""
+    """Read what `pipeline.report.write_report` wrote into <split>/ and <split>-gt/. Raises PredictionError."""
     return Result(
         own={split: _scored(folder / split / "scores.json") for split in splits},
         given={split: _scored(folder / f"{split}-gt" / "scores.json") for split in splits},
@@ -169,13 +167,12 @@ def _groups(results: Mapping[str, Sequence[Result]], titles: Mapping[str, str]) 
 
 
 def _scored(path: Path) -> Scored:
-    content = json.loads(path.read_text(encoding="utf-8"))
-    scores = [SampleScore(tiou=line["tiou"], viou=line["viou"]) for line in content["samples"]]
+    content = read_report(path)
     return Scored(
         videos=[line["video"] for line in content["samples"]],
-        columns=metric_columns(scores, content["temporal_gt"], THRESHOLDS),
-        tiou=np.array([score.tiou for score in scores]),
-        viou=np.array([score.viou for score in scores]),
+        columns=report_columns(content),
+        tiou=np.array([line["tiou"] for line in content["samples"]]),
+        viou=np.array([line["viou"] for line in content["samples"]]),
         trivial={
             name: {metric: value["mean"] for metric, value in row.items() if metric != "samples"}
             for name, row in content["trivial"].items()
