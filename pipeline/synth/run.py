@@ -23,7 +23,7 @@ from pipeline.synth.script import Split
 from pipeline.synth.sentences import SENTENCES, Sample, draw_samples
 from pipeline.synth.splits import SPLITS
 
-VERSION = 5
+VERSION = 6
 """Of the scenes: the same version, seed and size give the same data."""
 TRIES = 200
 """Scenes that are drawn for one video before it is given up."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_args
 
-from pipeline.synth.script import ANIMALS, MOVING, PEOPLE, VEHICLES, Category, Heading, Verb
+from pipeline.synth.script import ANIMALS, PEOPLE, VEHICLES, Category, Heading, Verb
 
 Categories = frozenset[Category]
 
@@ -70,7 +71,8 @@ def _saying(verb: Verb, now: str, going: str, tail: str = "") -> Saying:
     return Saying(now=now, going=going, tail=tail, verbs=frozenset({verb}))
 
 
-_MOVES = Saying(now="moves", going="moving", verbs=MOVING)
+# Who jumps or lifts something moves too.
+_MOVES = Saying(now="moves", going="moving", verbs=frozenset(get_args(Verb)) - {"rest"})
 _STANDS = (_saying("rest", "stands", "standing", "still"),)
 _PARKED = (_saying("rest", "stands", "standing", "still"), _saying("rest", "stays", "staying", "where it is"))
 _RESTS: dict[Category, tuple[Saying, ...]] = {
