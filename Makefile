@@ -70,13 +70,13 @@ bench: install ## Measure speed and memory of extraction; ARGS=2 with a video of
 	$(BIN)/python -m tests.bench $(ARGS)
 
 opengl:
-	@if ! ldconfig -p | grep -q 'libEGL\.so\.1' && command -v apt-get > /dev/null; then \
+	@if ! PATH="$$PATH:/sbin:/usr/sbin" ldconfig -p | grep 'libEGL\.so\.1' > /dev/null && command -v apt-get > /dev/null; then \
 	  echo "Drawing needs EGL and Mesa: installing libegl1 libgl1-mesa-dri"; \
 	  as_root=$$([ "$$(id -u)" = 0 ] || echo sudo); \
 	  $$as_root apt-get update -qq && $$as_root apt-get install -y -qq libegl1 libgl1-mesa-dri > /dev/null; \
 	fi
 
-lock: ## Resolve requirements.lock anew from pyproject.toml
+lock: install ## Resolve requirements.lock anew from pyproject.toml
 	$(UV) pip compile pyproject.toml --extra dev --universal --generate-hashes --no-header --quiet -o requirements.lock
 
 clean: ## Remove the environment and the demo

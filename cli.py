@@ -56,6 +56,7 @@ scoring_options = (
 preparing_options = (
     click.option("--videos", type=click.Path(path_type=Path),
                  help="Folder of the videos, as `features` is given it: each is looked at."),
+    click.option("--store", help="Feature store; what is there is known by its record. [paths.store]"),
     click.option("--out", type=click.Path(path_type=Path), help="The index, a .parquet file. [paths.index]"),
 )  # fmt: skip
 
@@ -441,13 +442,13 @@ def prepare() -> None:
 @_with(preparing_options)
 @_with(config_options)
 def vidstg(
-    files: tuple[Path, ...], boxes: Path | None, videos: Path | None, out: Path | None,
+    files: tuple[Path, ...], boxes: Path | None, videos: Path | None, store: str | None, out: Path | None,
     config_file: Path | None, assignments: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Make an index of VidSTG: FILES are its train_annotations.json and the like."""
     from pipeline.prepare.vidstg import vidstg_drafts
 
-    _prepare(lambda: vidstg_drafts(files, boxes), videos, out, config_file, assignments)
+    _prepare(lambda: vidstg_drafts(files, boxes), videos, store, out, config_file, assignments)
 
 
 @prepare.command(epilog=_example("gkcmn-pipe prepare hcstvg train_v2.json val_v2.json --videos videos/"))
@@ -455,13 +456,13 @@ def vidstg(
 @_with(preparing_options)
 @_with(config_options)
 def hcstvg(
-    files: tuple[Path, ...], videos: Path | None, out: Path | None,
+    files: tuple[Path, ...], videos: Path | None, store: str | None, out: Path | None,
     config_file: Path | None, assignments: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Make an index of HC-STVG, v1 or v2: FILES are its train.json, val_v2.json and the like."""
     from pipeline.prepare.hcstvg import hcstvg_drafts
 
-    _prepare(lambda: hcstvg_drafts(files), videos, out, config_file, assignments)
+    _prepare(lambda: hcstvg_drafts(files), videos, store, out, config_file, assignments)
 
 
 @prepare.command(epilog=_example("gkcmn-pipe prepare plain labels.jsonl --videos clips/"))
@@ -469,7 +470,7 @@ def hcstvg(
 @_with(preparing_options)
 @_with(config_options)
 def plain(
-    files: tuple[Path, ...], videos: Path | None, out: Path | None,
+    files: tuple[Path, ...], videos: Path | None, store: str | None, out: Path | None,
     config_file: Path | None, assignments: tuple[str, ...],
 ) -> None:  # fmt: skip
     r"""Make an index of your own labels: FILES hold JSON lines, one a sample.
@@ -480,16 +481,17 @@ def plain(
     """
     from pipeline.prepare.plain import plain_drafts
 
-    _prepare(lambda: plain_drafts(files), videos, out, config_file, assignments)
+    _prepare(lambda: plain_drafts(files), videos, store, out, config_file, assignments)
 
 
 def _prepare(
-    read: Callable[[], Iterator[Draft | Finding]], videos: Path | None, out: Path | None,
+    read: Callable[[], Iterator[Draft | Finding]], videos: Path | None, store: str | None, out: Path | None,
     config_file: Path | None, assignments: tuple[str, ...],
 ) -> None:  # fmt: skip
-    config = _config(config_file, assignments, {"paths.index": out})
+    config = _config(config_file, assignments, {"paths.index": out, "paths.store": store})
     from rich.console import Console
 
+    from extract.store import FeatureStore
     from pipeline.prepare.run import prepare as run_preparing
     from pipeline.tables import findings_table
 
@@ -497,6 +499,7 @@ def _prepare(
         task = progress.add_task("videos", total=None, rate="")
         prepared = run_preparing(
             read(), config.paths.index, videos=videos, decode_timeout_s=config.extract.decode_timeout_s,
+            store=FeatureStore.open(config.paths.store) if store or FeatureStore.exists(config.paths.store) else None,
             on_video=lambda done, total: progress.update(task, completed=done, total=total),
         )  # fmt: skip
     if prepared.findings:
@@ -675,7 +678,7 @@ def reproduce(
     click.echo(f"page and figures -> {page.parent}")
 
 
-@main.command(epilog=_example("gkcmn-pipe config --set train.epochs=40 > gkcmn.toml"))
+@main.command(epilog=_example("gkcmn-pipe config --set train.epochs=40 > forty.toml"))
 @_with(config_options)
 def config(config_file: Path | None, assignments: tuple[str, ...]) -> None:
     """Show every setting as it is resolved, as TOML.

@@ -51,5 +51,5 @@ class ExtractConfig:
             )
         if self.picture_size != 224:
             raise ValueError(f"picture_size must be 224, which gives maps of 7 x 7, got {self.picture_size}")
-        if self.decode_timeout_s <= 0:
+        if not 0 < self.decode_timeout_s < float("inf"):
             raise ValueError(f"decode_timeout_s must be positive, got {self.decode_timeout_s}")

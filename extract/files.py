@@ -46,6 +46,14 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def is_there(path: Path) -> bool:
+    """Whether anything lies there, as far as can be seen: no path raises an error."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a whole file or none. Raises OutputError."""
     with replacing(path) as partial:
@@ -54,10 +62,16 @@ def write_text(path: Path, text: str) -> None:
 
 def check_writable(path: Path) -> None:
     """Find out before long work whether its result can be written. Raises OutputError."""
-    if path.is_dir():
-        raise OutputError(f"{path}: is a folder; name a file")
-    missing = next(folder for folder in path.absolute().parents if folder.exists())
-    if not missing.is_dir() or not os.access(missing, os.W_OK):
+    try:
+        if path.is_dir():
+            raise OutputError(f"{path}: is a folder; name a file")
+        missing = next(folder for folder in path.absolute().parents if folder.exists())
+        is_open = missing.is_dir() and os.access(missing, os.W_OK)
+    except OSError as error:
+        if isinstance(error, GkcmnError):
+            raise
+        raise OutputError(f"{path}: cannot be looked at ({error.strerror}); name another place") from error
+    if not is_open:
         raise OutputError(f"{path}: {missing} cannot be written; name another place")
 
 

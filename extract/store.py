@@ -53,6 +53,7 @@ from extract.zarr_groups import (
 )
 
 SCHEMA_VERSION = 3
+GONE = "pieces of its features are gone"
 CLIPS_PER_CHUNK = 16
 CLIPS_PER_SHARD = 64
 """A shard is written whole, by one writer, from a buffer of this many clips: few files, and little memory."""
@@ -203,7 +204,7 @@ class FeatureStore:
                 if self._is_replaced(key, slot):
                     continue
                 if missing:
-                    raise KeyError("pieces of its features are gone")
+                    raise KeyError(GONE)
                 return found
         raise self._no_video(key)
 
@@ -215,7 +216,10 @@ class FeatureStore:
         """A video's features, read as they are sliced: float16 (clip, channel, y, x). Raises StoreError."""
         slot = self._present(key)
         with self._reading(key):
-            return array(_content(slot), "i3d")
+            group = _content(slot)
+            if _is_missing_pieces(group):
+                raise KeyError(GONE)
+            return array(group, "i3d")
 
     def pieces(self, key: str) -> Iterator[np.ndarray]:
         """A video's features some clips at a time, however long it is: float16 (clip, channel, 7, 7) each.

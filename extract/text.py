@@ -16,7 +16,7 @@ from torchtext.vocab import GloVe, Vectors
 
 from extract.config import NAMED_VECTORS, PACKAGED_VECTORS
 from extract.errors import MissingInputError, QueryError, WeightsError
-from extract.files import cache_folder, file_sha256, replacing
+from extract.files import cache_folder, file_sha256, is_file, replacing
 from extract.records import EncodedQuery
 
 
@@ -34,7 +34,6 @@ class QueryEncoder:
         Raises:
             WeightsError: they cannot be had or read.
         """
-        self.vectors_name = vectors
         self.max_words = max_words
         self._tokenise = spacy.blank("en")
         self._table = load_vectors(vectors)
@@ -101,7 +100,7 @@ def load_vectors(vectors: str) -> Vectors:
     if (named := NAMED_VECTORS.fullmatch(vectors)) is not None:
         return _downloaded(vectors, named[1], named[2])
     path = Path(vectors)
-    if not path.is_file():
+    if not is_file(path):
         raise MissingInputError(
             f"{vectors}: no such word vectors; give {PACKAGED_VECTORS}, glove.6B.300d or the path of a GloVe text file"
         )

@@ -6,7 +6,7 @@ import json
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
@@ -104,21 +104,29 @@ def load_config(
     config = Config()
     path = file or (CONFIG_FILE if CONFIG_FILE.is_file() else None)
     if path is not None:
-        config = _updated(config, _read_toml(path), where=str(path))
+        config = build_config(_read_toml(path), where=str(path), base=config)
     environ = os.environ if environ is None else environ
+    # What comes from one place is taken at once: two values may be right only together.
+    values: Settings = {}
     for name, value in sorted(environ.items()):
         if name.startswith(ENV_PREFIX) and name != f"{ENV_PREFIX}CONFIG":
             section, _, key = name.removeprefix(ENV_PREFIX).lower().partition("_")
-            config = _updated(config, _nested(f"{section}.{key}" if key else section, value), where=name)
+            _add(values, config, f"{section}.{key}" if key else section, value, where=name)
+    config = _replaced(config, values, where=f"{ENV_PREFIX}*")
+    values = {}
     for dotted, value in (flags or {}).items():
         if value is not None:
-            config = _updated(config, _nested(dotted, value), where="on the command line")
-    return config
+            _add(values, config, dotted, value, where="on the command line")
+    return _replaced(config, values, where="on the command line")
 
 
-def build_config(values: Mapping[str, Any], *, where: str) -> Config:
-    """A configuration from the nested values that `config_values` gave. Raises ConfigError."""
-    return _updated(Config(), values, where=where)
+def build_config(values: Mapping[str, Any], *, where: str, base: Config | None = None) -> Config:
+    """A configuration from nested values, as `config_values` gives them; `base` has those that lack.
+
+    Raises ConfigError.
+    """
+    base = base or Config()
+    return _replaced(base, _typed_all(base, values, where=where), where=where)
 
 
 def config_values(config: Config) -> Settings:
@@ -139,7 +147,7 @@ def config_toml(config: Config) -> str:
 
 def _toml_line(key: str, value: object) -> str:
     # JSON's strings, numbers, booleans and lists of them are TOML's too.
-    return f"# {key} is not set" if value is None else f"{key} = {json.dumps(value)}"
+    return f"# {key} is not set" if value is None else f"{key} = {json.dumps(value, ensure_ascii=False)}"
 
 
 def parse_assignment(text: str) -> tuple[str, str]:
@@ -150,9 +158,12 @@ def parse_assignment(text: str) -> tuple[str, str]:
     return key.strip(), value.strip()
 
 
-def _nested(dotted: str, value: object) -> Settings:
+def _add(values: Settings, config: Config, dotted: str, value: object, *, where: str) -> None:
+    """Add one value of a dotted key to nested ones."""
     section, _, key = dotted.partition(".")
-    return {section: {key: value}} if key else {section: value}
+    typed = _typed_all(config, {section: {key: value}} if key else {section: value}, where=where)
+    for name, part in typed.items():
+        values[name] = {**values.get(name, {}), **part} if isinstance(part, dict) else part
 
 
 def _read_toml(path: Path) -> Settings:
@@ -164,25 +175,36 @@ def _read_toml(path: Path) -> Settings:
         raise ConfigError(f"{path}: not a TOML file ({error}); mend it") from error
 
 
-def _updated(config: Any, values: Mapping[str, Any], *, where: str, prefix: str = "") -> Any:  # noqa: ANN401
-    """A dataclass with some of its values replaced; nested dataclasses likewise."""
-    kind = type(config)
+def _typed_all(config: Any, values: Mapping[str, Any], *, where: str, prefix: str = "") -> Settings:  # noqa: ANN401
+    """Values of a dataclass, each of its field's type; of nested dataclasses likewise."""
     known = {item.name for item in fields(config)}
-    hints = get_type_hints(kind)
-    merged = {name: getattr(config, name) for name in known}
+    hints = get_type_hints(type(config))
+    typed: Settings = {}
     for name, value in values.items():
         if name not in known:
             raise ConfigError(
                 f"{where}: unknown key {prefix}{name}; known are {', '.join(prefix + k for k in sorted(known))}"
             )
-        if is_dataclass(merged[name]):
-            if not isinstance(value, Mapping):
-                raise ConfigError(f"{where}: {prefix}{name} is a section; set its keys, as {prefix}{name}.KEY")
-            merged[name] = _updated(merged[name], value, where=where, prefix=f"{prefix}{name}.")
+        section = getattr(config, name)
+        if not is_dataclass(section):
+            typed[name] = _typed(hints[name], value, where=where, key=f"{prefix}{name}")
+        elif isinstance(value, Mapping):
+            typed[name] = _typed_all(section, value, where=where, prefix=f"{prefix}{name}.")
         else:
-            merged[name] = _typed(hints[name], value, where=where, key=f"{prefix}{name}")
+            raise ConfigError(f"{where}: {prefix}{name} is a section; set its keys, as {prefix}{name}.KEY")
+    return typed
+
+
+def _replaced(config: Any, values: Settings, *, where: str, prefix: str = "") -> Any:  # noqa: ANN401
+    """A dataclass with some of its values replaced; nested dataclasses likewise."""
+    parts = {
+        name: _replaced(getattr(config, name), value, where=where, prefix=f"{prefix}{name}.")
+        if is_dataclass(getattr(config, name))
+        else value
+        for name, value in values.items()
+    }
     try:
-        return kind(**merged)
+        return replace(config, **parts)
     except ValueError as error:
         raise ConfigError(f"{where}: {prefix}{error}") from error
 

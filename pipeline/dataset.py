@@ -17,6 +17,7 @@ from pipeline.errors import AnnotationError
 from pipeline.steps import StepAxis, interpolate_boxes, step_axis
 from pipeline.types import Sample, Span
 
+MEND = "prepare the index again, which then takes the store's count"
 NEAR_FRAMES = 2.0
 """A step has a true box if a labelled frame lies that near to its moment."""
 
@@ -180,7 +181,7 @@ class GroundingDataset(Dataset[Example]):
             if sample.segment is not None and sample.segment[1] > record.frame_count:
                 raise AnnotationError(
                     f"sample {sample.id!r}: its segment ends at frame {sample.segment[1]}, {sample.video!r} has "
-                    f"{record.frame_count}; mend the index"
+                    f"{record.frame_count}; {MEND}"
                 )
             inside = sample.boxes[:, :2] < (record.width, record.height)
             if not (np.isnan(sample.boxes[:, 0]) | (inside.all(axis=1) & (sample.boxes[:, 2:] > 0).all(axis=1))).all():
@@ -191,7 +192,7 @@ class GroundingDataset(Dataset[Example]):
             if sample.span[1] > record.frame_count:
                 raise AnnotationError(
                     f"sample {sample.id!r}: its span ends at frame {sample.span[1]}, {sample.video!r} has "
-                    f"{record.frame_count}; mend the index"
+                    f"{record.frame_count}; {MEND}"
                 )
 
     def __len__(self) -> int:

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from extract.files import replacing
+from extract.files import is_there, replacing
 from pipeline.errors import AnnotationError
 from pipeline.plain import read_plain
 from pipeline.types import Sample, Span
@@ -52,7 +52,7 @@ def read_index(path: Path, *, split: str | None = None) -> list[Sample]:
     Raises:
         AnnotationError: there is no index, it holds no sample, or a record cannot be used.
     """
-    if not path.exists():
+    if not is_there(path):
         raise AnnotationError(
             f"{path}: no index of labelled samples; make one with gkcmn-pipe prepare, "
             "or draw labelled videos with gkcmn-pipe synth"

@@ -39,17 +39,27 @@ class PlainRecord(BaseModel):
 
 
 def plain_records(path: Path) -> Iterator[tuple[int, PlainRecord]]:
-    """Each line's number and record. Raises AnnotationError, naming the line, where one has another form."""
+    """Each line's number and record, with a box or null for each frame of its span.
+
+    Raises AnnotationError, naming the line, where one has another form.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise AnnotationError(f"{path}: cannot be read ({error}); give a file of JSON lines") from error
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):  # JSON's strings may hold other ends of lines
         if line.strip():
             try:
-                yield number, PlainRecord.model_validate_json(line)
+                record = PlainRecord.model_validate_json(line)
             except ValidationError as error:
                 raise AnnotationError(f"{path}:{number}: {first_fault(error)}; see README for the format") from error
+            start, end = record.span
+            if len(record.boxes) != max(0, end - start):
+                raise AnnotationError(
+                    f"{path}:{number}: {len(record.boxes)} boxes for a span of {end - start} frames; "
+                    "give one a frame, null where nothing is to be seen"
+                )
+            yield number, record
 
 
 def first_fault(error: ValidationError) -> str:
@@ -75,11 +85,6 @@ def _sample(record: PlainRecord, *, where: str, default_id: str) -> Sample:
     start, end = record.span
     if end <= start:
         raise AnnotationError(f"{where}: span {list(record.span)} is empty; its end is the frame after the last")
-    if len(record.boxes) != end - start:
-        raise AnnotationError(
-            f"{where}: {len(record.boxes)} boxes for a span of {end - start} frames; "
-            "give one a frame, null where nothing is to be seen"
-        )
     if record.segment is not None and not record.segment[0] <= start < end <= record.segment[1] + 1:
         raise AnnotationError(
             f"{where}: the span {[start, end]} exceeds the segment {list(record.segment)}; mend either "

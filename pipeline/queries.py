@@ -9,7 +9,7 @@ from pathlib import Path
 
 from extract.config import NAMED_VECTORS, PACKAGED_VECTORS, ExtractConfig
 from extract.errors import MissingInputError
-from extract.files import file_sha256
+from extract.files import file_sha256, is_file
 from extract.records import EncodedQuery
 from extract.store import FeatureStore
 
@@ -35,7 +35,7 @@ def encoding_name(config: ExtractConfig) -> str:
     source = config.vectors
     if source != PACKAGED_VECTORS and not NAMED_VECTORS.fullmatch(source):
         path = Path(source)
-        if not path.is_file():
+        if not is_file(path):
             raise MissingInputError(f"{path}: no such word vectors; check extract.vectors")
         source = f"{path.stem}-{file_sha256(path)[:16]}"
     return f"{source} {config.max_words} words"

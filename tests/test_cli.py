@@ -166,7 +166,7 @@ def test_score_agrees_with_evaluate(inside: Path, tmp_path: Path, flags: tuple[s
     for name, estimate in one["groups"]["all"]["all"].items():
         assert two["groups"]["all"]["all"][name] == pytest.approx(estimate, abs=1e-3)
     output = run("compare", tmp_path / "scores.json", tmp_path / "again.json").output
-    assert "samples changed" in output
+    assert "of 3 samples changed" in output
 
 
 @pytest.mark.parametrize(("video", "size"), [("clips/a.mp4", (64, 48)), ("clips/deep/b.mp4", (66, 50))])
@@ -325,7 +325,7 @@ def test_interrupted_training_ends_as_if_it_had_not_been(inside: Path, tmp_path:
     wait_for((tmp_path / "parts" / "model.safetensors").is_file, process)
     process.send_signal(signal.SIGINT)
     _, log = process.communicate(timeout=60)
-    assert process.returncode in (0, 130)  # it may have ended by then
+    assert process.returncode == 130
     assert b"Traceback" not in log
     run("train", "--out", tmp_path / "parts", *args)
     whole, parts = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "parts"))
@@ -345,6 +345,8 @@ def test_mistakes_are_one_line_each(inside: Path, tmp_path: Path) -> None:
     absent = tmp_path / "absent"
     cases: list[tuple[tuple[object, ...], str]] = [
         (("features", absent), f"{absent}: no such file"),
+        (("train", "x" * 300), "no index of labelled samples"),
+        (("ground", "clips/a.mp4", "square", "--json", "x" * 300), "cannot be looked at"),
         (("features", empty), f"{empty}: no video in this folder"),
         (("features", "clips", "--store", text), f"{text}: "),
         (("features", "clips", "--set", "extract.clip_stride=2"), "clip_stride is 4 there and 2 now"),

@@ -6,7 +6,7 @@ from pipeline.config import Config, build_config, config_toml, config_values, lo
 from pipeline.errors import ConfigError
 
 
-def test_defaults_are_the_paper_s() -> None:
+def test_defaults_are_the_paper_s_but_for_the_learning_rate() -> None:
     config = load_config(environ={})
     assert (config.extract.clip_length, config.extract.clip_stride, config.extract.picture_size) == (
         8,
@@ -59,6 +59,16 @@ def test_what_is_not_allowed_names_file_and_key(tmp_path: Path, content: str, ca
     path.write_text(content)
     with pytest.raises(ConfigError, match=f"c.toml: .*{cause}"):
         load_config(file=path, environ={})
+
+
+def test_what_is_right_only_together_is_taken_together() -> None:
+    together = {"extract.clip_stride": "16", "extract.clip_length": "16"}
+    for flags in (together, dict(reversed(together.items()))):
+        assert load_config(flags, environ={}).extract.clip_stride == 16
+    environ = {"GKCMN_EXTRACT_CLIP_LENGTH": "2", "GKCMN_EXTRACT_CLIP_STRIDE": "2"}
+    assert load_config(environ=environ).extract.clip_length == 2
+    with pytest.raises(ConfigError, match=r"GKCMN_\*: extract.clip_stride"):
+        load_config(environ={"GKCMN_EXTRACT_CLIP_LENGTH": "2"})
 
 
 def test_errors_name_their_place(tmp_path: Path) -> None:

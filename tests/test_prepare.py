@@ -11,7 +11,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from extract.records import VideoInfo
+from extract.records import VideoInfo, VideoRecord
+from extract.store import FeatureStore
+from extract.video import source_digest
 from pipeline.errors import AnnotationError
 from pipeline.index import read_index, write_index
 from pipeline.plain import read_plain
@@ -216,6 +218,41 @@ def test_an_unreadable_video_is_named(tmp_path: Path) -> None:
     assert not (tmp_path / "i.parquet").exists()
 
 
+def test_what_extraction_found_is_truer_than_a_head(tmp_path: Path) -> None:
+    video = write_video(tmp_path / "clips" / "a.mp4", moving_square(30))
+    store = FeatureStore.open_for(tmp_path / "s.zarr", {})
+    # As of a file that is damaged after its twentieth frame.
+    record = VideoRecord(
+        key="a.mp4", source=str(video), source_digest=source_digest(video), fault="it ends there", width=64, height=48,
+        fps=10.0, frame_count=20, duration_s=2.0, decoder="PyAV",
+    )  # fmt: skip
+    with store.write("a.mp4", channels=4) as writer:
+        writer.append(np.zeros((1, 4, 7, 7), np.float32))
+        writer.finish(record, clip_frames=np.array([[0, 20]]), frame_times=np.arange(21) / 10)
+    lines = [square_sample("a.mp4", "the square", (8, 18)), square_sample("a.mp4", "later", (15, 25))]
+    path = write_index_lines(tmp_path / "labels.jsonl", lines)
+    prepared = prepare(plain_drafts([path]), tmp_path / "i.parquet", videos=tmp_path / "clips", store=store)
+    assert prepared.findings == {"span outside video": 1}
+    assert [sample.frame_count for sample in prepared.samples] == [20]
+    # Another file of that name is looked at.
+    write_video(video, moving_square(40))
+    assert prepare(plain_drafts([path]), tmp_path / "i.parquet", videos=tmp_path / "clips", store=store).rejected == 0
+
+
+def test_a_name_that_tells_no_split_is_an_error(tmp_path: Path) -> None:
+    told = pytest.raises(AnnotationError, match=r"my\.json: its name begins with none of train, val, test")
+    with told:
+        list(vidstg_drafts([tmp_path / "my.json"], None))
+    with told:
+        list(hcstvg_drafts([tmp_path / "my.json"]))
+
+
+def test_a_sentence_may_hold_a_line_separator(tmp_path: Path) -> None:
+    line = json.dumps(square_sample("a.mp4", "the square\u2028moves", (8, 24)), ensure_ascii=False)
+    (tmp_path / "l.jsonl").write_text(f"{line}\n", encoding="utf-8")
+    assert [sample.query for sample in read_plain(tmp_path / "l.jsonl")] == ["the square\u2028moves"]
+
+
 # The file
 
 
@@ -278,6 +315,7 @@ def test_hcstvg_of_another_form(tmp_path: Path) -> None:
         ('{"a.mp4": {}}', "'a.mp4': has no 'bbox'"),
         ('{"a.mp4": {"bbox": [[1, 2, 3]]}}', "boxes are"),
         ('{"a.mp4": {"bbox": [], "st_frame": 1, "img_num": 4, "caption": "x", "img_size": [0]}}', "img_size"),
+        ('{"a.mp4": {"bbox": [], "st_frame": 1, "img_num": 4, "caption": "x", "width": 9, "height": 0}}', "is 9x0"),
     ):
         path.write_text(content)
         with pytest.raises(AnnotationError, match=cause):

@@ -321,8 +321,9 @@ def test_pieces_that_are_gone_are_no_zeros(tmp_path: Path) -> None:
     write(store, "a", maps(3))
     for piece in (tmp_path / "s.zarr").rglob("i3d/c/0/*"):
         shutil.rmtree(piece)
-    with pytest.raises(StoreError, match="pieces of its features are gone"):
-        store.read("a")
+    for read in (store.read, store.lazy, lambda key: list(store.pieces(key))):
+        with pytest.raises(StoreError, match="pieces of its features are gone"):
+            read("a")
 
 
 def test_a_video_that_is_whole_has_no_failure(tmp_path: Path) -> None:

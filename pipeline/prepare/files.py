@@ -8,6 +8,8 @@ from typing import Any
 
 from pipeline.errors import AnnotationError
 
+SPLITS = ("train", "val", "test")
+
 
 def read_json(path: Path) -> Any:  # noqa: ANN401 - whatever it holds
     """A JSON file's content. Raises AnnotationError."""
@@ -19,6 +21,14 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - whatever it holds
         raise AnnotationError(f"{path}: no readable JSON ({error}); copy or download it again") from error
 
 
+def size_of(record: Any, where: str) -> tuple[int, int]:  # noqa: ANN401 - JSON
+    """A record's `width` and `height`, in pixels. Raises AnnotationError."""
+    width, height = (int(field(record, key, int, where)) for key in ("width", "height"))
+    if min(width, height) < 1:
+        raise AnnotationError(f"{where}: its picture is {width}x{height}; is it a file of this data set?")
+    return width, height
+
+
 def field(record: Any, key: str, kind: type | tuple[type, ...], where: str) -> Any:  # noqa: ANN401 - JSON
     """A record's value of a known type. Raises AnnotationError."""
     if not isinstance(record, dict) or key not in record:
@@ -27,6 +37,16 @@ def field(record: Any, key: str, kind: type | tuple[type, ...], where: str) -> A
     if not isinstance(value, kind) or isinstance(value, bool):
         raise AnnotationError(f"{where}: {key!r} is {str(value)[:60]!r}; is it a file of this data set?")
     return value
+
+
+def split_of(path: Path) -> str:
+    """The split with which a file's name begins. Raises AnnotationError if it begins with none."""
+    for split in SPLITS:
+        if path.name.startswith(split):
+            return split
+    raise AnnotationError(
+        f"{path}: its name begins with none of {', '.join(SPLITS)}, which would be its split; rename it"
+    )
 
 
 def by_stem(folder: Path, suffix: str) -> dict[str, list[Path]]:

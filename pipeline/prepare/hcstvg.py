@@ -15,19 +15,17 @@ import numpy as np
 
 from pipeline.errors import AnnotationError
 from pipeline.prepare.draft import Draft
-from pipeline.prepare.files import field, read_json
-
-SPLITS = ("train", "val", "test")
+from pipeline.prepare.files import field, read_json, size_of, split_of
 
 
 def hcstvg_drafts(files: Sequence[Path]) -> Iterator[Draft]:
     """Each sentence of files named as train.json or val_v2.json: the name's beginning is the split.
 
     Raises:
-        AnnotationError: a file has another form.
+        AnnotationError: a file has another form, or another name.
     """
     for path in files:
-        split = next((name for name in SPLITS if path.name.startswith(name)), None)
+        split = split_of(path)
         content = read_json(path)
         if not isinstance(content, dict):
             raise AnnotationError(f"{path}: holds no object by file name; give HC-STVG's train.json or the like")
@@ -36,7 +34,7 @@ def hcstvg_drafts(files: Sequence[Path]) -> Iterator[Draft]:
             boxes = _boxes(field(record, "bbox", list, where), where)
             start = int(field(record, "st_frame", int, where)) - 1
             yield Draft(
-                id=f"{split or path.stem}-{Path(video).stem}",
+                id=f"{split}-{Path(video).stem}",
                 video=Path(video).stem,
                 query=_sentence(record, where),
                 kind="declarative",
@@ -74,5 +72,5 @@ def _size(record: dict[str, Any], where: str) -> tuple[int, int] | None:
             raise AnnotationError(f"{where}: img_size is {sides!r}; it is [height, width]")
         return sides[1], sides[0]
     if "width" in record and "height" in record:
-        return int(field(record, "width", int, where)), int(field(record, "height", int, where))
+        return size_of(record, where)
     return None

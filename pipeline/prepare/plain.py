@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pipeline.errors import AnnotationError
 from pipeline.plain import box_rows, plain_records
 from pipeline.prepare.draft import Draft
 
@@ -14,12 +13,6 @@ def plain_drafts(files: Sequence[Path]) -> Iterator[Draft]:
     """Each line of files of JSON lines. Raises AnnotationError at a line of another form."""
     for path in files:
         for number, record in plain_records(path):
-            start, end = record.span
-            if len(record.boxes) != max(0, end - start):
-                raise AnnotationError(
-                    f"{path}:{number}: {len(record.boxes)} boxes for a span of {end - start} frames; "
-                    "give one a frame, null where nothing is to be seen"
-                )
             yield Draft(
                 id=record.id or (f"{number}" if len(files) == 1 else f"{path.stem}-{number}"),
                 video=record.video,

@@ -32,7 +32,7 @@ REJECTED = {
 }
 KEPT = {
     "long sentence": f"it has over {MAX_WORDS} words; the model reads the first {MAX_WORDS}",
-    "segment cut": "it ended after the video, by a frame or so; it now ends with it",
+    "segment cut": "it ended after the video; it now ends with it",
     "span cut": "it ended one frame after the segment or the video; it now ends with it",
     "boxes scaled": "the video has another size than the annotation says, of the same shape",
     "boxes cut": "some reached over the picture's edge",

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from extract.files import check_writable, write_text
+from extract.store import FeatureStore
 from pipeline.errors import AnnotationError
 from pipeline.index import write_index
 from pipeline.prepare.draft import Draft, Finding
@@ -45,6 +46,7 @@ def prepare(
     out: Path,
     *,
     videos: Path | None,
+    store: FeatureStore | None = None,
     decode_timeout_s: float = 60.0,
     on_video: Callable[[int, int], None] = lambda *_: None,
 ) -> Prepared:
@@ -54,6 +56,7 @@ def prepare(
         records: of a data set's reader.
         out: the index, a .parquet file.
         videos: folder of the videos; None trusts the data set's own figures, and takes its names as keys.
+        store: of their features, whose records are taken before a look at the videos.
         decode_timeout_s: seconds without an answer after which a video counts as unreadable.
         on_video: called with the videos looked at and in all.
 
@@ -70,7 +73,7 @@ def prepare(
     rejected = len(findings)
     folder = None
     if videos is not None:
-        folder = VideoFolder(videos, out.with_suffix(".videos.json"), timeout_s=decode_timeout_s)
+        folder = VideoFolder(videos, out.with_suffix(".videos.json"), store, timeout_s=decode_timeout_s)
         found = [folder.find(draft.video) for draft in drafts]
         folder.probe_all((video for video in found if not isinstance(video, str)), on_video)
     samples: dict[str, Sample] = {}

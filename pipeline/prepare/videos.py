@@ -9,10 +9,11 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
 
-from extract.errors import MediaError
+from extract.errors import MediaError, MissingInputError
 from extract.files import write_text
 from extract.inputs import VideoInput, find_videos
 from extract.records import VideoInfo
+from extract.store import FeatureStore
 from extract.video import probe, source_digest
 
 KEPT_EVERY = 50
@@ -20,15 +21,19 @@ KEPT_EVERY = 50
 
 
 class VideoFolder:
-    """A folder of videos, whose facts are kept in a file between runs."""
+    """A folder of videos, whose facts are kept in a file between runs.
 
-    def __init__(self, folder: Path, memory: Path, *, timeout_s: float) -> None:
+    Of what a store holds, its record is taken: a head may announce frames that are not there.
+    """
+
+    def __init__(self, folder: Path, memory: Path, store: FeatureStore | None, *, timeout_s: float) -> None:
         """List the folder. Raises MissingInputError if it holds no video."""
         self._inputs = {video.key: video for video in find_videos([str(folder)])}
         self._by_stem: dict[str, list[VideoInput]] = {}
         for video in self._inputs.values():
             self._by_stem.setdefault(video.path.stem, []).append(video)
         self._memory = memory
+        self._store = store
         self._timeout_s = timeout_s
         self._known: dict[str, VideoInfo | str] = {}
 
@@ -46,7 +51,7 @@ class VideoFolder:
         return self._known[video.key]
 
     def probe_all(self, videos: Iterable[VideoInput], on_video: Callable[[int, int], None]) -> None:
-        """Look at each video, unless a run before has.
+        """Look at each video, unless extraction or a run before has.
 
         Args:
             videos: those that are asked for.
@@ -54,8 +59,16 @@ class VideoFolder:
         """
         kept = self._load()
         wanted = list({video.key: video for video in videos}.values())
-        digests = {video.key: source_digest(video.path) for video in wanted}
-        self._known = {key: kept[digest] for key, digest in digests.items() if digest in kept}
+        digests: dict[str, str] = {}
+        self._known = {}
+        for video in wanted:
+            try:
+                digest = digests[video.key] = source_digest(video.path)
+            except MissingInputError as error:
+                self._known[video.key] = str(error)
+                continue
+            if (info := self._extracted(video, digest) or kept.get(digest)) is not None:
+                self._known[video.key] = info
         todo = [video for video in wanted if video.key not in self._known]
         on_video(len(wanted) - len(todo), len(wanted))
         # Each look is a process of its own, so threads are enough to keep all cores at it.
@@ -74,8 +87,12 @@ class VideoFolder:
     def _look(self, video: VideoInput) -> VideoInfo | str:
         try:
             return probe(video.path, timeout_s=self._timeout_s)
-        except MediaError as error:
+        except (MediaError, MissingInputError) as error:
             return str(error)
+
+    def _extracted(self, video: VideoInput, digest: str) -> VideoInfo | None:
+        record = self._store.record(video.key) if self._store is not None else None
+        return record if record is not None and record.source_digest == digest else None
 
     def _load(self) -> dict[str, VideoInfo | str]:
         try:

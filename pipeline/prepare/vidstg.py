@@ -15,10 +15,9 @@ import numpy as np
 
 from pipeline.errors import AnnotationError
 from pipeline.prepare.draft import Draft, Finding
-from pipeline.prepare.files import by_stem, field, read_json
+from pipeline.prepare.files import by_stem, field, read_json, size_of, split_of
 from pipeline.types import Kind, Span
 
-SPLITS = ("train", "val", "test")
 SENTENCES: tuple[tuple[str, Kind], ...] = (("captions", "declarative"), ("questions", "interrogative"))
 
 
@@ -26,29 +25,27 @@ def vidstg_drafts(files: Sequence[Path], boxes: Path | None) -> Iterator[Draft |
     """Each sentence, or why its video's boxes cannot be had.
 
     Args:
-        files: as train_annotations.json: what comes before the underscore is the split.
+        files: as train_annotations.json: the name's beginning is the split.
         boxes: VidOR's folder of annotations, one JSON file a video; None leaves boxes out.
 
     Raises:
-        AnnotationError: a file has another form.
+        AnnotationError: a file has another form, or another name.
     """
     trajectories = _Trajectories(boxes) if boxes is not None else None
     for path in files:
-        split = path.name.partition("_")[0]
+        split = split_of(path)
         content = read_json(path)
         if not isinstance(content, list):
             raise AnnotationError(f"{path}: holds no list of records; give VidSTG's train_annotations.json or the like")
         for number, record in enumerate(content):
             where = f"{path}: record {number}"
-            yield from _sentences(
-                record, f"{split}-{number:05d}", split if split in SPLITS else None, trajectories, where
-            )
+            yield from _sentences(record, f"{split}-{number:05d}", split, trajectories, where)
 
 
 def _sentences(
     record: Any,  # noqa: ANN401 - JSON
     name: str,
-    split: str | None,
+    split: str,
     trajectories: _Trajectories | None,
     where: str,
 ) -> Iterator[Draft | Finding]:
@@ -75,7 +72,7 @@ def _sentences(
                 span=span,
                 boxes=tube,
                 split=split,
-                size=(int(field(record, "width", int, where)), int(field(record, "height", int, where))),
+                size=size_of(record, where),
                 frame_count=int(field(record, "frame_count", int, where)),
                 fps=float(field(record, "fps", (int, float), where)),
             )

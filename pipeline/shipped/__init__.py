@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from extract.files import is_file
 from pipeline.checkpoint import CONFIG
 
 SHIPPED = Path(__file__).parent
@@ -12,6 +13,6 @@ NOTE = "the shipped checkpoint, trained on drawn scenes alone; train your own wi
 
 def choose_run(named: Path | None, default: Path) -> Path:
     """The run that was named; else the workspace's own, if there is one; else the shipped checkpoint."""
-    if named is not None or (default / CONFIG).is_file():
+    if named is not None or is_file(default / CONFIG):
         return named or default
     return SHIPPED

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from extract.errors import OutputError
-from extract.files import write_text
+from extract.files import check_writable, write_text
 from extract.spread import Tell, spread
 from pipeline.errors import RenderError
 from pipeline.index import write_index
@@ -125,6 +125,7 @@ def _claim(out: Path, seed: int, size: SizeName, sentences: int) -> None:
     picture = [WIDTH_PIXELS, HEIGHT_PIXELS]
     mark = {"version": VERSION, "seed": seed, "size": size, "sentences": sentences, "picture": picture}
     path = out / "synth.json"
+    check_writable(path)
     if not path.is_file():
         if (out / "index.parquet").exists() or (out / "videos").exists():
             raise OutputError(f"{out}: holds an index or videos that were not drawn here; name another folder")
@@ -132,7 +133,7 @@ def _claim(out: Path, seed: int, size: SizeName, sentences: int) -> None:
         return
     try:
         there = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise OutputError(f"{path}: damaged ({error}); remove {out} and draw again") from error
     if there != mark:
         differing = ", ".join(f"{key} {there.get(key)}" for key in mark if there.get(key) != mark[key])
