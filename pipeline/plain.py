@@ -39,7 +39,7 @@ class PlainRecord(BaseModel):
 
 
 def plain_records(path: Path) -> Iterator[tuple[int, PlainRecord]]:
-    """Each line's number and record, with a box or null for each frame of its span.
+    """Each line's number and record, with a box or null for each frame of its span, if that is one.
 
     Raises AnnotationError, naming the line, where one has another form.
     """
@@ -54,7 +54,7 @@ def plain_records(path: Path) -> Iterator[tuple[int, PlainRecord]]:
             except ValidationError as error:
                 raise AnnotationError(f"{path}:{number}: {first_fault(error)}; see README for the format") from error
             start, end = record.span
-            if len(record.boxes) != max(0, end - start):
+            if start < end and len(record.boxes) != end - start:
                 raise AnnotationError(
                     f"{path}:{number}: {len(record.boxes)} boxes for a span of {end - start} frames; "
                     "give one a frame, null where nothing is to be seen"
