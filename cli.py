@@ -499,7 +499,7 @@ def _prepare(
         task = progress.add_task("videos", total=None, rate="")
         prepared = run_preparing(
             read(), config.paths.index, videos=videos, decode_timeout_s=config.extract.decode_timeout_s,
-            store=FeatureStore.open(config.paths.store) if store or FeatureStore.exists(config.paths.store) else None,
+            store=FeatureStore.open(store) if store is not None else FeatureStore.open_if_any(config.paths.store),
             on_video=lambda done, total: progress.update(task, completed=done, total=total),
         )  # fmt: skip
     if prepared.findings:

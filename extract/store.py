@@ -105,6 +105,14 @@ class FeatureStore:
         return not _is_empty(str(place))
 
     @classmethod
+    def open_if_any(cls, place: str | Path) -> Self | None:
+        """The store at a place that nobody named; None where none can be opened: it is in nobody's way."""
+        try:
+            return cls.open(place) if cls.exists(place) else None
+        except StoreError:
+            return None
+
+    @classmethod
     def open_for(cls, place: str | Path, settings: Mapping[str, Any], *, create: bool = True) -> Self:
         """Open a store for writing with `settings`, making it where there is none, unless `create` is false.
 

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from extract.errors import MissingInputError, StoreError
+from extract.errors import MissingInputError
 from extract.files import is_file, write_text
 from extract.inputs import VideoInput
 from extract.records import EncodedQuery, VideoFeatures, VideoRecord
@@ -153,12 +153,8 @@ def _features(
 
 def _fitting(place: str | None, settings: RunSettings) -> str | None:
     """That place, if a store lies there whose features the run can take."""
-    try:
-        if place is None or not FeatureStore.exists(place) or differing_settings(settings, FeatureStore.open(place)):
-            return None
-    except StoreError:  # what nobody asked for is in nobody's way
-        return None
-    return place
+    store = FeatureStore.open_if_any(place) if place is not None else None
+    return None if store is None or differing_settings(settings, store) else place
 
 
 @contextmanager

@@ -244,13 +244,19 @@ def test_seconds_of_a_variable_rate_are_the_frames_own(inside: Path, tmp_path: P
         assert [frame.time for frame in drawn.decode(video=0)] == pytest.approx(times_s, abs=1e-3)
 
 
-def test_ground_goes_without_a_default_store_of_other_settings(inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_default_store_that_does_not_fit_is_in_nobody_s_way(
+    inside: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run("features", "clips/a.mp4", "--store", "other.zarr", "--set", "extract.clip_stride=8")
     (inside / "no.zarr").mkdir(exist_ok=True)
     (inside / "no.zarr" / "zarr.json").write_text("{")
     for spare in ("other.zarr", "no.zarr"):
         monkeypatch.setenv("GKCMN_PATHS_STORE", spare)
         assert "features extracted" in run("ground", "clips/a.mp4", "square").output
+    labels = write_index_lines(tmp_path / "l.jsonl", [square_sample("a.mp4", "the square", (2, 9))])
+    prepare = ("prepare", "plain", labels, "--videos", "clips", "--out", tmp_path / "i.parquet")
+    assert "1 samples" in run(*prepare).output
+    assert "not a" in run(*prepare, "--store", "no.zarr", code=1).stderr
     result = run("ground", "clips/a.mp4", "square", "--store", "other.zarr", code=1)
     assert "another clip_stride" in result.stderr
 
