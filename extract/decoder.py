@@ -369,12 +369,12 @@ def serve(pipe: Connection, path: str, size: int) -> None:
 
     def flush() -> None:
         nonlocal sent_at
-        sent_at = time.monotonic()
         if batch:
             pipe.send(times)
             pipe.send_bytes(np.stack(batch).tobytes())
             times.clear()
             batch.clear()
+        sent_at = time.monotonic()  # not while it waited for a slow reader
 
     fault, end_s = None, 0.0
     try:

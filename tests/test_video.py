@@ -3,7 +3,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from fractions import Fraction
+from multiprocessing.connection import Pipe
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 
 import extract.decoder
 from extract.errors import DecodeTimeoutError, MediaError, MissingInputError
+from extract.records import VideoInfo
 from extract.transforms import stretch
 from extract.video import VideoStream, open_video, probe, source_digest
 from tests.media import lossless, moving_square, side_by_side, write_video
@@ -289,6 +292,25 @@ with open_video(Path({str(path)!r}), timeout_s=3) as stream:
     reader.send_signal(signal.SIGCONT)
     assert reader.communicate()[1] == b""
     assert reader.returncode == 0
+
+
+def test_slow_frames_are_not_kept_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow() -> Iterator[extract.decoder.Frame]:
+        for number in range(3):
+            time.sleep(0.1)
+            yield float(number), number + 1.0, np.zeros((4, 4, 3), np.uint8)
+
+    info = VideoInfo(width=4, height=4, fps=1.0, frame_count=3, duration_s=3.0, decoder="slow")
+    source = extract.decoder.Source(info=info, frames=slow(), end_s=None, announced_s=None)
+    monkeypatch.setattr(extract.decoder, "open_source", lambda _: source)
+    monkeypatch.setattr(extract.decoder, "MOST_S", 0.05)
+    ours, theirs = Pipe()
+    extract.decoder.serve(theirs, "slow.mp4", 0)
+    assert ours.recv()["frame_count"] == 3
+    for number in range(3):
+        assert ours.recv() == [float(number)]
+        ours.recv_bytes()
+    assert ours.recv() == {"end_s": 3.0, "fault": None}
 
 
 def test_digest_tells_content_not_place(tmp_path: Path) -> None:
