@@ -10,7 +10,7 @@ import numpy as np
 from extract.clips import plan_clips
 from extract.errors import StoreError, StoreUnreachableError
 from extract.records import VideoRecord
-from extract.store import FeatureStore
+from extract.store import GONE, FeatureStore
 
 _BESIDE = "a part of an interrupted extraction lies beside it"
 
@@ -50,7 +50,7 @@ def _fault(store: FeatureStore, key: str) -> Fault | None:
         record = store.record(key)
         if record is None:
             return Fault(key=key, cause="its extraction was interrupted")
-        missing = "pieces of its features are gone" if store.is_missing_pieces(key) else None
+        missing = GONE if store.is_missing_pieces(key) else None
         cause = missing or _unsound(store, record)
     except StoreError as error:
         cause = str(error).removeprefix(f"{store.place}: ").partition("; ")[0]

@@ -63,14 +63,13 @@ def write_text(path: Path, text: str) -> None:
 def check_writable(path: Path) -> None:
     """Find out before long work whether its result can be written. Raises OutputError."""
     try:
-        if path.is_dir():
-            raise OutputError(f"{path}: is a folder; name a file")
+        is_folder = path.is_dir()
         missing = next(folder for folder in path.absolute().parents if folder.exists())
         is_open = missing.is_dir() and os.access(missing, os.W_OK)
     except OSError as error:
-        if isinstance(error, GkcmnError):
-            raise
         raise OutputError(f"{path}: cannot be looked at ({error.strerror}); name another place") from error
+    if is_folder:
+        raise OutputError(f"{path}: is a folder; name a file")
     if not is_open:
         raise OutputError(f"{path}: {missing} cannot be written; name another place")
 

@@ -78,23 +78,16 @@ def _expand(text: str, *, within: Path | None = None) -> Iterator[tuple[Path, Pa
             raise MissingInputError(f"{path}: names no video; write one path a line")
         for line in lines:
             # Paths in a list are relative to the list, so that it can be moved with the videos.
-            video = path.parent / line
-            is_absent = not video.exists() and not _matches(str(video))
-            if video.suffix.lower() in VIDEO_SUFFIXES and is_absent:
-                yield video, video.parent  # one of thousands: it fails by itself, and the others go on
-            else:
-                yield from _expand(str(video), within=path)
+            yield from _expand(str(path.parent / line), within=path)
     elif path.is_file():
         yield path, path.parent
-    elif matches := _matches(text):
+    elif glob.has_magic(text) and (matches := sorted(glob.glob(text, recursive=True))):
         for match in matches:
             yield from _expand(match, within=within)
+    elif within is not None and path.suffix.lower() in VIDEO_SUFFIXES and not path.exists():
+        yield path, path.parent  # one of thousands: it fails by itself, and the others go on
     else:
         raise MissingInputError(f"{text}: no such file or folder; check the path")
-
-
-def _matches(text: str) -> list[str]:
-    return sorted(glob.glob(text, recursive=True)) if glob.has_magic(text) else []
 
 
 def _files(folder: Path) -> Iterator[Path]:

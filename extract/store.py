@@ -247,10 +247,6 @@ class FeatureStore:
             group = _content(slot)
             return rows(group, "clip_frames"), rows(group, "frame_times")
 
-    def stored_bytes(self, key: str) -> int:
-        """What a video takes in the store. Raises StoreError."""
-        return int(self.lazy(key).nbytes_stored())
-
     @contextmanager
     def write(self, key: str, *, channels: int) -> Iterator[VideoWriter]:
         """Replace a video's features; they take the old ones' place when this ends without an error.

@@ -104,7 +104,7 @@ def load_config(
     config = Config()
     path = file or (CONFIG_FILE if CONFIG_FILE.is_file() else None)
     if path is not None:
-        config = build_config(_read_toml(path), where=str(path), base=config)
+        config = build_config(_read_toml(path), where=str(path))
     environ = os.environ if environ is None else environ
     # What comes from one place is taken at once: two values may be right only together.
     values: Settings = {}
@@ -120,13 +120,9 @@ def load_config(
     return _replaced(config, values, where="on the command line")
 
 
-def build_config(values: Mapping[str, Any], *, where: str, base: Config | None = None) -> Config:
-    """A configuration from nested values, as `config_values` gives them; `base` has those that lack.
-
-    Raises ConfigError.
-    """
-    base = base or Config()
-    return _replaced(base, _typed_all(base, values, where=where), where=where)
+def build_config(values: Mapping[str, Any], *, where: str) -> Config:
+    """A configuration from nested values, as `config_values` gives them. Raises ConfigError."""
+    return _replaced(Config(), _typed_all(Config(), values, where=where), where=where)
 
 
 def config_values(config: Config) -> Settings:

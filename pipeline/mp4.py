@@ -161,9 +161,11 @@ def _rising(packets: Iterator[Packet[AudioStream]]) -> Iterator[Packet[AudioStre
     """Packets without those whose time falls back, as where files were joined: no mp4 holds them."""
     last = -math.inf
     for packet in packets:
-        if packet.dts is None or packet.dts > last:
-            last = packet.dts if packet.dts is not None else last
-            yield packet
+        if packet.dts is not None:
+            if packet.dts <= last:
+                continue
+            last = packet.dts
+        yield packet
 
 
 def _begins_s(packet: Packet[AudioStream]) -> float:

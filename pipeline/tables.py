@@ -84,8 +84,9 @@ def videos_table(store: FeatureStore) -> Table:
         column.justify = "right"
     clips, seconds, size, count = 0, 0.0, 0, 0
     for key in sorted(store.keys()):
-        record, held, stored = store.record(key), store.lazy(key).shape[0], store.stored_bytes(key)
+        record, maps = store.record(key), store.lazy(key)
         assert record is not None
+        held, stored = maps.shape[0], int(maps.nbytes_stored())
         clips, seconds, size, count = clips + held, seconds + record.duration_s, size + stored, count + 1
         table.add_row(
             key, str(held), f"{record.fps:.2f}", f"{record.width}x{record.height}",
@@ -110,7 +111,7 @@ def record_table(store: FeatureStore, key: str) -> Table:
     assert record is not None
     table = Table("", key, show_header=True)
     zeros = sum(int((piece == 0).sum()) for piece in store.pieces(key))
-    values = {**asdict(record), "clips": maps.shape[0], "bytes": store.stored_bytes(key)}
+    values = {**asdict(record), "clips": maps.shape[0], "bytes": int(maps.nbytes_stored())}
     values["zeros"] = f"{zeros / maps.size:.3f} of all values"
     for name, value in {**values, **store.settings}.items():
         if name != "key":

@@ -7,7 +7,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -274,11 +274,12 @@ def _alone(run: Path) -> Iterator[None]:
     except OSError as error:
         raise OutputError(f"{run}: cannot be written ({error.strerror}); name another folder") from error
     try:
-        with suppress(OSError):  # a file system may know no locks
-            try:
-                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise CheckpointError(f"{run}: another process trains it; wait, or train into another folder") from None
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CheckpointError(f"{run}: another process trains it; wait, or train into another folder") from None
+        except OSError:
+            pass  # a file system may know no locks
         yield
     finally:
         os.close(folder)
