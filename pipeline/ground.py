@@ -14,6 +14,7 @@ import numpy as np
 from extract.errors import MissingInputError
 from extract.files import is_file, write_text
 from extract.inputs import VideoInput
+from extract.normalize import mended
 from extract.records import EncodedQuery, VideoFeatures, VideoRecord
 from extract.run import OnClips, extract_video, shared_backbone, store_settings
 from extract.store import FeatureStore
@@ -33,7 +34,7 @@ class Grounding:
     video: Path
     query: EncodedQuery
     text: str
-    """The query as it was typed."""
+    """The query as it was typed; what no UTF-8 can hold is U+FFFD."""
     record: VideoRecord
     frame_times: np.ndarray
     """float64 (frame + 1,): see `extract.records.VideoFeatures`."""
@@ -89,7 +90,7 @@ def ground(
     return Grounding(
         video=video,
         query=encoded,
-        text=query,
+        text=mended(query),
         record=features.record,
         frame_times=features.frame_times,
         tube=tube,

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from extract.errors import OutputError
 from extract.files import check_writable
+from extract.normalize import printable
 from extract.video import open_video
 from pipeline.mp4 import open_mp4
 from pipeline.types import Tube
@@ -19,6 +20,8 @@ from pipeline.types import Tube
 COLOUR = (255, 64, 32)
 INK = (255, 255, 255)
 SHADE = (0, 0, 0, 140)
+LONGEST_CAPTION = 300
+"""Characters; the model reads 20 words."""
 
 
 def write_overlay(
@@ -68,7 +71,7 @@ class _Painter:
         side = min(width, height)
         self._line = max(2, round(side / 120))
         self._bar = max(3, round(side / 60))
-        self._caption = _caption(caption, width, size=max(9, round(side / 20)))
+        self._caption = _caption(_shortened(printable(caption)), width, size=max(9, round(side / 20)))
 
     def paint(self, frame: np.ndarray, number: int) -> np.ndarray:
         """One HWC uint8 RGB frame with what is to be seen at that moment."""
@@ -86,6 +89,11 @@ class _Painter:
         draw.rectangle((start * scale, top, end * scale, height), fill=COLOUR)
         draw.line((number * scale, top, number * scale, height), fill=INK, width=max(1, self._line // 2))
         return np.asarray(picture)
+
+
+def _shortened(text: str) -> str:
+    """A caption that leaves room for the picture."""
+    return text if len(text) <= LONGEST_CAPTION else f"{text[:LONGEST_CAPTION]}..."
 
 
 def _caption(text: str, width: int, *, size: int) -> Image.Image:

@@ -10,10 +10,14 @@ from pathlib import Path
 from extract.config import NAMED_VECTORS, PACKAGED_VECTORS, ExtractConfig
 from extract.errors import MissingInputError
 from extract.files import file_sha256, is_file
+from extract.normalize import mended
 from extract.records import EncodedQuery
 from extract.store import FeatureStore
 
 _log = logging.getLogger(__name__)
+
+_RULES = ", normalized"
+"""Ends an encoding's name. Another rule for splitting or looking up words needs another name here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +31,7 @@ class QueryReport:
 
 
 def encoding_name(config: ExtractConfig) -> str:
-    """Name what decides a query's vectors: the table, a file by its content, and how many words are kept.
+    """Name what decides a query's vectors: the table, a file by its content, how many words are kept, and the rules.
 
     Raises:
         MissingInputError: there is no such file.
@@ -37,8 +41,17 @@ def encoding_name(config: ExtractConfig) -> str:
         path = Path(source)
         if not is_file(path):
             raise MissingInputError(f"{path}: no such word vectors; check extract.vectors")
-        source = f"{path.stem}-{file_sha256(path)[:16]}"
-    return f"{source} {config.max_words} words"
+        source = f"{mended(path.stem)}-{file_sha256(path)[:16]}"
+    return f"{source} {config.max_words} words{_RULES}"
+
+
+def can_stand_for(now: str, then: str) -> bool:
+    """Whether a run that learnt from the encoding `then` can read queries encoded as `now`.
+
+    Names had no rules before queries were normalized. Plain sentences kept their vectors: docs/decisions.md
+    has the figures.
+    """
+    return now == then or now == then + _RULES
 
 
 def ensure_queries(
@@ -56,10 +69,11 @@ def ensure_queries(
         StoreError: there is no store.
         WeightsError: the word vectors cannot be had.
     """
-    wanted = list(dict.fromkeys(wanted))
+    # A store's strings are UTF-8, which cannot hold every string of Python's.
+    kept = {query: mended(query) for query in wanted}
     encoding = encoding_name(config)
     held = FeatureStore.open(place).queries(encoding)
-    missing = [query for query in wanted if query not in held]
+    missing = [query for query in dict.fromkeys(kept.values()) if query not in held]
     new: dict[str, EncodedQuery] = {}
     if missing:
         from extract.text import QueryEncoder
@@ -68,7 +82,7 @@ def ensure_queries(
         for query in missing:
             new[query] = encoder(query)
         FeatureStore.open(place, writable=True).add_queries(encoding, new)
-    queries = {query: new.get(query) or held[query] for query in wanted}
+    queries = {query: new.get(text) or held[text] for query, text in kept.items()}
     if unknown := sorted({word for query in queries.values() for word in query.unknown}):
         shown = ", ".join(unknown[:20]) + (f" and {len(unknown) - 20} more" if len(unknown) > 20 else "")
         _log.warning("no vector for %s; each gets the mean of all vectors", shown)

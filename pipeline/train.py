@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -41,7 +42,9 @@ from pipeline.device import resolve_device
 from pipeline.errors import CheckpointError, ConfigError
 from pipeline.grouped import GroupedSampler
 from pipeline.index import read_index, samples_digest
-from pipeline.queries import encoding_name, ensure_queries
+from pipeline.queries import can_stand_for, encoding_name, ensure_queries
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,8 +257,10 @@ def _resume(run: Path, settings: RunSettings) -> Progress | None:
         )
         if dict(before.features) != dict(settings.features):
             differing.append("the store's settings")
-        if before.encoding != settings.encoding:
+        if not can_stand_for(settings.encoding, before.encoding):
             differing.append("the word vectors")
+        elif before.encoding != settings.encoding:
+            _log.warning("%s: begun before queries were normalized; what is not plain text has other vectors now", run)
         if before.samples != settings.samples:
             differing.append("the samples")
         if differing:

@@ -143,6 +143,39 @@ def test_text_names_words_without_a_vector(inside: Path) -> None:
     assert "Warning: no vector for qzxqzx" in result.stderr
 
 
+def test_ground_takes_any_text(inside: Path, tmp_path: Path) -> None:
+    odd = "the dog\u2019s\u200b <b>black&white</b>\0 ball\x1b[31m caf\udce9 \ud800"
+    run("ground", "clips/a.mp4", odd, "--json", tmp_path / "odd.json", "--overlay", tmp_path / "odd.mp4")
+    run("ground", "clips/a.mp4", "the dog's black white ball caf", "--json", tmp_path / "plain.json")
+    found, plain = (json.loads((tmp_path / f"{name}.json").read_text(encoding="utf-8")) for name in ("odd", "plain"))
+    assert found["query"] == "the dog\u2019s\u200b <b>black&white</b>\0 ball\x1b[31m caf\ufffd \ufffd"
+    assert {**found, "query": plain["query"]} == plain
+
+
+def test_ground_refuses_a_query_without_words(inside: Path) -> None:
+    assert "query '\\x1b[31m\\u200b': it has no words" in run("ground", "clips/a.mp4", "\x1b[31m\u200b", code=1).stderr
+
+
+def test_a_run_from_before_queries_were_normalized_can_be_used(inside: Path, tmp_path: Path) -> None:
+    old = shutil.copytree("runs/latest", tmp_path / "old")
+    config = json.loads((old / "config.json").read_text())
+    assert config["encoding"] == "glove.6B.50d 20 words, normalized"
+    config["encoding"] = "glove.6B.50d 20 words"
+    (old / "config.json").write_text(json.dumps(config))
+    run("evaluate", old, "--out", tmp_path / "one")
+    run("evaluate", "--out", tmp_path / "two")
+    one, two = (json.loads((tmp_path / name / "scores.json").read_text()) for name in ("one", "two"))
+    assert one["groups"] == two["groups"]
+    result = run("train", "--out", old, "--epochs", 2, *SMALL_MODEL)
+    assert "begun before queries were normalized" in result.stderr
+    assert "2 epochs" in result.output
+    assert "normalized" not in run("train", "--out", old, "--epochs", 3, *SMALL_MODEL).stderr
+    config["encoding"] = "glove.6B.50d 19 words"
+    (old / "config.json").write_text(json.dumps(config))
+    assert "the word vectors" in run("train", "--out", old, "--epochs", 4, *SMALL_MODEL, code=1).stderr
+    assert "learnt from the word vectors" in run("evaluate", old, code=1).stderr
+
+
 def test_evaluate_writes_predictions_and_scores(inside: Path) -> None:
     output = run("evaluate", "--out", "scores").output
     assert "m_vIoU" in output

@@ -23,7 +23,7 @@ SOLE = {
     "dask": "extract/spread.py extract/statistics.py",
     "distributed": "extract/spread.py",
     "spacy": "extract/text.py",
-    "torchtext": "extract/text.py",
+    "torchtext": "extract/vectors.py",
 }
 
 

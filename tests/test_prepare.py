@@ -51,6 +51,9 @@ NAN = math.nan
     [
         ({}, [], True),
         ({"query": "  "}, ["empty sentence"], False),
+        ({"query": "?!"}, ["empty sentence"], False),
+        ({"query": "\u200b\0"}, ["empty sentence"], False),
+        ({"query": "\ud800 dog"}, [], True),
         ({"query": "word " * 21}, ["long sentence"], True),
         ({"span": (20, 20)}, ["empty span"], False),
         ({"span": (20, 10)}, ["empty span"], False),
@@ -81,6 +84,7 @@ def test_rules(changes: dict[str, Any], rules: list[str], kept: bool) -> None:
     assert kept is not any(rule in REJECTED for rule in rules)
     if settled.sample is not None:
         sample = settled.sample
+        sample.query.encode()
         assert (sample.size, sample.frame_count, sample.fps) == ((64, 48), 40, 10.0)
         assert len(sample.boxes) == sample.span[1] - sample.span[0]
         found = sample.boxes[sample.labelled]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from extract.normalize import has_words, mended
 from extract.records import VideoInfo
 from pipeline.prepare.draft import Draft, Finding
 from pipeline.types import Sample
@@ -24,7 +25,7 @@ REJECTED = {
     "unreadable video": "its frames cannot be read",
     "another video": "it has another number of frames, or other proportions, than the annotation says",
     "no box file": "the folder of boxes has none for this video, or it cannot be read",
-    "empty sentence": "there is nothing to look for",
+    "empty sentence": "it has no words: there is nothing to look for",
     "empty span": "it ends where it begins, or before",
     "span outside segment": "it begins before the segment, or ends over one frame after it",
     "span outside video": "it ends after the video's last frame",
@@ -88,7 +89,7 @@ def settle(draft: Draft, key: str, info: VideoInfo | None) -> Settled:
     sample = Sample(
         id=draft.id,
         video=key,
-        query=draft.query.strip(),
+        query=mended(draft.query).strip(),
         kind=draft.kind,
         segment=draft.segment,
         span=draft.span,
@@ -131,8 +132,8 @@ def _senseless(draft: Draft) -> tuple[str, str] | None:
     """The rule by which a draft is rejected whatever its boxes are, and why."""
     start, end = draft.span
     shown = f"span {start} to {end}"
-    if not draft.query.strip():
-        return "empty sentence", ""
+    if not has_words(draft.query):
+        return "empty sentence", ascii(draft.query[:80]) if draft.query.strip() else ""
     if end <= start:
         return "empty span", shown
     if draft.segment is not None and not draft.segment[0] <= start < end <= draft.segment[1]:

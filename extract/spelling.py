@@ -1,0 +1,43 @@
+"""Spellings under which a table may hold an English word."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+
+_BARE = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "ı": "i", "ß": "ss", "æ": "ae", "œ": "oe"})
+_WITH_ES = re.compile(r".+(?:[sxz]|[cs]h|o)es")
+
+
+def spellings(word: str) -> Iterator[str]:
+    """A word's spellings from the nearest: as it is written, lower case, without accents, singular."""
+    yield word
+    yield (lower := word.lower())
+    yield (bare := without_accents(lower))
+    yield from _singular(bare)
+
+
+def without_accents(word: str) -> str:
+    """A word in plain letters: "café" is "cafe"."""
+    if word.isascii():
+        return word
+    apart = unicodedata.normalize("NFD", word.translate(_BARE))
+    return unicodedata.normalize("NFC", "".join(char for char in apart if unicodedata.category(char)[0] != "M"))
+
+
+def _singular(word: str) -> Iterator[str]:
+    """What an English plural, possessive or third person may be a form of."""
+    if word.endswith("'s"):
+        yield word[:-2]
+    if len(word) < 4 or not word.endswith("s") or word.endswith("ss"):
+        return
+    if word.endswith("ies"):
+        yield word[:-3] + "y"
+    if word.endswith("ves"):
+        yield from (word[:-3] + "f", word[:-3] + "fe")
+    if _WITH_ES.fullmatch(word):
+        yield word[:-2]
+    yield word[:-1]
+    if word.endswith("es"):
+        yield word[:-2]
