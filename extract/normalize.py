@@ -17,11 +17,12 @@ _TERMINAL_SEQUENCE = re.compile(
 _ENTITY = re.compile(r"&(?:(?:amp|AMP|#0*38|#[xX]0*26);)*(#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 """An HTML entity, however often its own "&" was encoded; without ";" it may be a word, as in "salt&pepper"."""
 _TAG = re.compile(
-    r"<!--(?:(?!<!--).)*?-->|<(?P<end>/?)(?P<name>[A-Za-z][\w:-]*)(?P<rest>\s[^<>]*|\s*/)?>", flags=re.DOTALL
+    r"<!--(?:(?!<!--).)*?-->|<(?P<end>/?)(?P<name>[A-Za-z][\w:-]*)(?P<rest>\s[^<>]*|\s*/)?>",
+    flags=re.DOTALL,
 )
 _HTML = frozenset(
-    "a abbr b big blockquote body br center cite code dd del div dl dt em font h1 h2 h3 h4 h5 h6 head hr html i img "
-    "ins kbd li mark ol p pre q s samp small span strike strong sub sup table tbody td th tr tt u ul var wbr".split()  # noqa: SIM905
+    "a abbr b big blockquote body br center cite code dd del div dl dt em font h1 h2 h3 h4 h5 h6 head hr html i img "  # noqa: SIM905
+    "ins kbd li mark ol p pre q s samp small span strike strong sub sup table tbody td th tr tt u ul var wbr".split()
 )
 _SAME = str.maketrans(
     {
@@ -122,10 +123,10 @@ def _visible(char: str) -> str:
 def _joined(text: str, is_word: Callable[[str], bool] | None) -> str:
     """Text without the NULs in it, or with spaces for them if that is what makes words of it."""
     whole = text.replace("\0", "")
-    parts = [part for part in text.split("\0") if part]
-    if is_word is None or is_word(unicodedata.normalize("NFC", whole)) or not all(map(is_word, parts)):
+    if is_word is None or is_word(whole.strip("'")):
         return whole
-    return " ".join(parts)
+    parts = [part for part in text.split("\0") if part]
+    return " ".join(parts) if all(is_word(part.strip("'")) for part in parts) else whole
 
 
 def _without_tags(text: str) -> str:

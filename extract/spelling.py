@@ -6,7 +6,9 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-_BARE = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "ı": "i", "ß": "ss", "æ": "ae", "œ": "oe"})
+_BARE = str.maketrans(
+    {"ł": "l", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "\u0131": "i", "ß": "ss", "æ": "ae", "œ": "oe"}
+)
 _WITH_ES = re.compile(r".+(?:[sxz]|[cs]h|o)es")
 
 

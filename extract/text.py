@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import spacy
@@ -42,8 +43,9 @@ class QueryEncoder:
         self._table = load_vectors(vectors)
         self._found: dict[str, str | None] = {}
         # The tokenizer alone: a pipeline, even an empty one, refuses texts of over a million characters.
-        self._tokenizer = spacy.blank("en").tokenizer
-        self._tokenizer.token_match = self._is_hyphenated_word
+        tokenizer: Any = spacy.blank("en").tokenizer
+        tokenizer.token_match = self._is_hyphenated_word
+        self._tokenizer = tokenizer
 
     @property
     def dim(self) -> int:

@@ -161,7 +161,7 @@ def _parsed(path: Path) -> tuple[list[str], np.ndarray]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[bytes]]]:
-    """Fields of each line, with its number. As in GloVe's own files they are parted by one space: others are letters."""
+    """Each line's number and fields. One space parts them, as in GloVe's files; other spaces belong to words."""
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line

@@ -1,6 +1,4 @@
 import html
-import math
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +68,7 @@ def test_what_is_invisible_changes_no_vector(encoder: QueryEncoder, char: str) -
         assert found.words == ("the", "dog", "runs")
         assert np.array_equal(found.vectors, plain)
     # Where it stands for a space, it parts.
+    assert encoder(f"the 'dog's{char}ball' runs").words == ("the", "dog", "'s", "ball", "runs")
     assert encoder(f"the dog{char}runs").words == ("the", "dog", "runs")
     assert encoder(f"qzx{char}qzx").words == ("qzxqzx",)
 
