@@ -43,7 +43,7 @@ _MARKS = re.compile(f"([{_COMBINING}]{{8}})[{_COMBINING}]+")
 _BARE_MARK = re.compile(rf"(^|\s)[{_COMBINING}]+")
 _INSIDE = re.compile("(?<![\\w'])[\\w']+(?:\0+[\\w']+)+")
 _LONG = re.compile(r"\S{100,}")
-"""Longer than any word; spaCy takes minutes for 100,000 signs without a space."""
+"""Longer than any word; spaCy takes minutes for 100,000 characters of punctuation without a space."""
 _RUN = re.compile(r"([^\w\s])\1{3,}")
 
 
