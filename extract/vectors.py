@@ -130,21 +130,22 @@ def _parsed(path: Path) -> tuple[list[str], np.ndarray]:
     lines = array("q")
     numbers = array("f")
     header: tuple[int, int] | None = None
-    dim = 0
+    dim = skipped = 0
     for line, fields in _lines(path):
         if line == 1 and (header := _header(fields)) is not None:
             continue
         try:
-            word, values = fields[0].decode(), [float(value) for value in fields[1:]]
-        except UnicodeDecodeError:
-            raise _no_table(path, "its word is not UTF-8", line) from None
+            values = [float(value) for value in fields[1:]]
         except ValueError:
             raise _no_table(path, "what follows its word is no number", line) from None
         dim = dim or len(values)
         if dim < 2 or len(values) != dim:
             raise _no_table(path, f"{len(values)} numbers, {dim if dim > 1 else 'several'} expected", line)
-        if word in rows:
-            raise _no_table(path, f"the word {word!r} stands in line {lines[rows[word]]} already", line)
+        # Published tables hold a few such lines. Words are sorted by frequency, so the first of two is the better one.
+        word = fields[0].decode(errors="replace")
+        if word in rows or "\ufffd" in word:
+            skipped += 1
+            continue
         rows[word] = len(rows)
         lines.append(line)
         numbers.extend(values)
@@ -155,8 +156,10 @@ def _parsed(path: Path) -> tuple[list[str], np.ndarray]:
     bad = np.flatnonzero(~(np.abs(table) < 1e18).all(axis=1))
     if len(bad):
         raise _no_table(path, "a number is not finite, or beyond 1e18", lines[int(bad[0])])
-    if header not in (None, table.shape):
+    if header not in (None, (len(table) + skipped, dim)):
         raise _no_table(path, f"its first line announces {header} words and numbers, it has {table.shape}")
+    if skipped:
+        _log.warning("%s: skipped %d lines whose word is a duplicate or not UTF-8", path, skipped)
     return list(rows), table
 
 

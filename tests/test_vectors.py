@@ -77,9 +77,8 @@ FAULTS = {
     "infinite": (b"5 2\ndog 1 -inf\n", "line 2: a number is not finite"),
     "beyond float32": (b"dog 1 1e39\n", "line 1: a number is not finite"),
     "too large to use": (b"dog 1 1e30\n", "line 1: a number is not finite, or beyond 1e18"),
-    "twice": (b"dog 1 2\ncat 1 2\ndog 3 4\n", "line 3: the word 'dog' stands in line 1 already"),
-    "Latin-1": (b"dog 1 2\ncaf\xe9 1 2\n", "line 2: its word is not UTF-8"),
-    "binary": (b"\x00\x00\x00\x18ftypmp42\x00\xff" * 9, "line 1: its word is not UTF-8"),
+    "Latin-1 alone": (b"caf\xe9 1 2\n", "it is empty"),
+    "binary": (b"\x00\x00\x00\x18ftypmp42\x00\xff" * 9, "line 1: 0 numbers"),
     "NUL": (b"dog 1 2\0\n", "line 1: what follows its word is no number"),
     "header of another file": (b"3 2\ndog 1 2\ncat 1 2\n", r"announces \(3, 2\) .*, it has \(2, 2\)"),
     "header of another width": (b"1 3\ndog 1 2\n", r"announces \(1, 3\)"),
@@ -95,6 +94,17 @@ def test_what_is_no_vectors(tmp_path: Path, content: bytes, cause: str) -> None:
         with pytest.raises(WeightsError, match=f"mine.txt: not a GloVe text file .*{cause}") as caught:
             load_vectors(str(path))
         assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("count", ["", "4 2\n"], ids=["GloVe", "word2vec"])
+def test_duplicates_and_undecodable_words_are_skipped(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, count: str
+) -> None:
+    path = tmp_path / "mine.txt"
+    path.write_bytes(count.encode() + b"dog 1 2\ncat 1 2\ndog 3 4\ncaf\xe9 1 2\n")
+    with caplog.at_level(logging.WARNING):
+        assert table(path) == {"dog": [1, 2], "cat": [1, 2]}
+    assert "skipped 2 lines" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["absent.txt", "glove.6B.7d", "glove.42B.50d", "glove.9B.50d", "", "."])
