@@ -1,11 +1,10 @@
-"""The one place that opens a video's container for reading, and the rule that says which moment is second 0."""
+"""The one place that opens a video's container for reading."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from fractions import Fraction
 
 import av
 from av.container import InputContainer
@@ -64,9 +63,6 @@ def period_s(container: InputContainer) -> float | None:
     return 2**33 / 90_000 if container.format.name in ("mpegts", "mpeg") else None
 
 
-def origin_s(container: InputContainer) -> Fraction:
-    """Second 0 on the container's own clock: its earliest stream's start, as ffprobe's format start_time.
-
-    Players count from there, so that a picture that comes after the sound begins later than 0.
-    """
-    return Fraction(container.start_time or 0, av.time_base)
+def start_s(container: InputContainer) -> float | None:
+    """When the earliest stream starts, on the container's own clock, as ffprobe's format start_time; None as there."""
+    return None if container.start_time is None else container.start_time / av.time_base

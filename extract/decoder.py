@@ -2,10 +2,10 @@
 
     python -m extract.decoder FD PATH SIZE
 
-What it sends through the pipe FD: a VideoInfo as a dict, with a Picture under `picture`; then, for each batch of
-frames, a list of their times in seconds and the frames' bytes, and before it a tuple of the clock's new `restarts`, if
-there are any; then the end, as a dict: `end_s`, when the last frame ends, and `fault`, why there are fewer frames than
-the file announced, or None. One str in place of any message is an error, and the last message.
+What it sends through the pipe FD: a VideoInfo as a dict, with the Source's `picture` and `origin_s`; then, for each
+batch of frames, a list of their times in seconds and the frames' bytes, and before it a tuple of the Source's new
+`restarts`, if there are any; then the end, as a dict: `end_s`, when the last frame ends, and `fault`, why there are
+fewer frames than the file announced, or None. One str in place of any message is an error, and the last message.
 
 Seconds are a player's, whoever decodes: the time at which a frame is presented, less the container's start time, which
 is that of its earliest stream.
@@ -26,18 +26,17 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from multiprocessing.connection import Connection
 
 import av
 import numpy as np
 from av.container import InputContainer
-from av.packet import Packet
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from extract.clock import Clock
-from extract.containers import open_container, origin_s, period_s, plain_name
+from extract.containers import open_container, period_s, plain_name, start_s
 from extract.picture import PLAIN, Picture, sane_ratio
 from extract.records import VideoInfo
 from extract.transforms import stretch
@@ -59,6 +58,8 @@ PR_SET_PDEATHSIG = 1
 """Of Linux's prctl."""
 FLOAT32_S = 4096.0
 """Until then decord's times, which are float32, are exact to half a millisecond."""
+MOST_REORDERED = 16
+"""Packets before that of the frame that is presented first; H.264 and HEVC allow no more."""
 SAME_S = 0.001
 """Times that lie no further apart are one."""
 SHORT_S = 1.0
@@ -79,6 +80,8 @@ class Source:
     """When the last frame ends, if all are there; None if that is not known before."""
     announced_s: float | None
     """When the container says that the video ends; None if it does not."""
+    origin_s: float = 0.0
+    """Second 0 on the container's clock."""
     picture: Picture = PLAIN
     restarts: list[float] = field(default_factory=list)
     """Grows with the frames: `Clock.restarts`."""
@@ -140,10 +143,10 @@ def open_decord(path: str, head: Head) -> Source | None:
         return None
     if first.shape[2:] != (3,):  # of some widths, 144 among them, it makes four channels
         return None
-    # Its second 0 is where the video stream starts.
-    if not 0 < fps < math.inf or abs(stamps[0, 0]) > SAME_S or stamps[-1, 0] > FLOAT32_S:
+    # Its second 0 is what the container says of the stream's start, right or wrong.
+    if not 0 < fps < math.inf or not -FLOAT32_S <= stamps[0, 0] <= stamps[-1, 0] <= FLOAT32_S:
         return None
-    stamps = np.round(stamps.astype(np.float64) + head.start_s, 9)
+    stamps = np.round(stamps.astype(np.float64) - float(stamps[0, 0]) + head.start_s, 9)
     starts = stamps[:, 0].tolist()
     ends = np.maximum(stamps[:, 1], stamps[:, 0]).tolist()
     if any(after <= before for before, after in pairwise(starts)):
@@ -169,7 +172,14 @@ def open_decord(path: str, head: Head) -> Source | None:
         duration_s=ends[-1] - starts[0],
         decoder=f"decord2 {version('decord2')}",
     )
-    return Source(info=info, frames=frames(), end_s=ends[-1], announced_s=head.end_s, picture=head.picture)
+    return Source(
+        info=info,
+        frames=frames(),
+        end_s=ends[-1],
+        announced_s=head.end_s,
+        origin_s=head.origin_s,
+        picture=head.picture,
+    )
 
 
 # PyAV
@@ -179,8 +189,10 @@ def open_decord(path: str, head: Head) -> Source | None:
 class Head:
     """What a container says of its video stream, without decoding it whole."""
 
+    origin_s: float = 0.0
+    """Second 0 on the container's clock."""
     start_s: float = 0.0
-    """When the stream starts."""
+    """When the first frame is presented."""
     end_s: float | None = None
     """When the stream is said to end; None if it is not said."""
     is_odd: bool = False
@@ -196,19 +208,22 @@ def look(path: str) -> Head:
     try:
         with open_container(path) as container:
             stream = _best(container)
-            origin = float(origin_s(container))
-            start_s, end_s = _stream_start_s(stream), _stream_end_s(stream, container)
+            end_s = _stream_end_s(stream, container)
             about_s = end_s or (container.duration or 0) / 1_000_000
             frames = stream.frames or about_s * float(stream.average_rate or 25)
             codec = stream.codec_context.name
+            begins = _beginning(path)
+            origin = _origin_s(container, begins.at_s)
             is_odd = (
                 len(container.streams.video) > 1
                 or container.format.name == "mpegts"  # decord shifts it by some frames
                 or codec in ("hevc", "vvc")  # decord stops where several frames come out at once
-                or (codec not in ("vp8", "vp9") and not _begins_with_key(path))  # decord repeats the last frame
+                or (codec not in ("vp8", "vp9") and not begins.with_key)  # decord repeats the last frame
+                or begins.is_hidden
             )
             head = Head(
-                start_s=start_s - origin,
+                origin_s=origin,
+                start_s=begins.at_s - origin,
                 end_s=None if end_s is None else end_s - origin,
                 is_odd=is_odd,
                 decoded_bytes=frames * 3 * stream.width * stream.height,
@@ -222,7 +237,7 @@ def look(path: str) -> Head:
             if first is None:
                 return head
             stamp_s = _seconds(first.pts, first)
-            is_odd |= stamp_s is not None and abs(stamp_s - start_s) > SAME_S  # then decord's second 0 is another
+            is_odd |= stamp_s is not None and abs(stamp_s - begins.at_s) > SAME_S  # what comes before it is no picture
             is_odd |= _is_odd(first, codec)
             if last is not None:
                 is_odd |= _is_odd(last, codec) or (first.width, first.height) != (last.width, last.height)
@@ -232,14 +247,52 @@ def look(path: str) -> Head:
         return head
 
 
-def _begins_with_key(path: str) -> bool:
-    packet = _first_packet(path)
-    return packet is not None and packet.is_keyframe
+@dataclass(frozen=True, kw_only=True)
+class Beginning:
+    """What a video stream's first packets are."""
+
+    with_key: bool
+    """Whether the first one holds a key picture."""
+    is_hidden: bool
+    """Whether an edit list hides one of them."""
+    at_s: float
+    """When the first frame is presented, on the container's clock."""
+    first_dts_s: float
+    """When the first one is to be decoded, on the same clock."""
 
 
-def _first_packet(path: str) -> Packet[VideoStream] | None:
+def _beginning(path: str) -> Beginning:
+    """Look at as many packets as may come before that of the frame that is presented first."""
     with open_container(path) as container:
-        return next((packet for packet in container.demux(_best(container)) if packet.size), None)
+        stream = _best(container)
+        whole = (packet for packet in container.demux(stream) if packet.size)
+        packets = list(islice(whole, MOST_REORDERED + 1))
+        tick_s = float(stream.time_base or 0)
+        stamps = [packet.pts for packet in packets]
+        known = [stamp for stamp in stamps if stamp is not None]
+        # The stream's own start time is not always that of its pictures.
+        at_s = min(known, default=stream.start_time or 0) * tick_s
+        if known and stamps[0] is None:
+            at_s -= stamps.index(known[0]) / float(stream.average_rate or 25)
+        return Beginning(
+            with_key=bool(packets) and packets[0].is_keyframe,
+            is_hidden=any(packet.is_discard for packet in packets),
+            at_s=at_s,
+            first_dts_s=((packets and packets[0].dts) or 0) * tick_s,
+        )
+
+
+def _origin_s(container: InputContainer, first_s: float) -> float:
+    """Second 0 on the container's clock: its earliest stream's start, as ffprobe's format start_time.
+
+    libav knows no start of some files, and of others that of their sound alone.
+
+    Args:
+        container: opened.
+        first_s: when the first frame is presented, on the same clock.
+    """
+    said_s = start_s(container)
+    return first_s if said_s is None else min(said_s, first_s)
 
 
 def _best(container: InputContainer) -> VideoStream:
@@ -284,9 +337,11 @@ def _stream_start_s(stream: VideoStream) -> float:
 
 def _stream_end_s(stream: VideoStream, container: InputContainer) -> float | None:
     """When the stream is said to end, on the container's clock."""
-    if stream.duration is not None and stream.time_base is not None:
+    # Matroska gives no stream's length but in a tag; libav puts the container's in its place.
+    has_own = "matroska" not in container.format.name
+    if has_own and stream.duration is not None and stream.time_base is not None:
         return float(stream.duration * stream.time_base) + _stream_start_s(stream)
-    # Matroska's, a stream's own; some name a language in it.
+    # Some name a language in it.
     tags = (value for name, value in stream.metadata.items() if name.partition("-")[0] == "DURATION")
     if (tag := next(tags, None)) is not None:
         try:
@@ -295,7 +350,7 @@ def _stream_end_s(stream: VideoStream, container: InputContainer) -> float | Non
         except ValueError:
             return None
     only = len(container.streams) == 1
-    return container.duration / 1_000_000 + float(origin_s(container)) if only and container.duration else None
+    return container.duration / 1_000_000 + (start_s(container) or 0.0) if only and container.duration else None
 
 
 def open_av(path: str) -> Source:
@@ -316,11 +371,16 @@ def open_av(path: str) -> Source:
     width, height = (first.height, first.width) if _is_lying(matrix) else (first.width, first.height)
     # An avi gives its frames no time but that of their place in the file, which is the order of decoding.
     is_avi = container.format.name == "avi"
-    origin = float(origin_s(container))
     fps = float(stream.average_rate or stream.guessed_rate or 25)
-    delay_s = _delay_s(path, first) if is_avi else 0.0
-    clock = Clock(origin_s=origin + delay_s, fps=fps, period_s=period_s(container))
-    start_s = (_stamp_s(first, is_avi) or 0.0) - origin - delay_s
+    stamp_s, delay_s = _stamp_s(first, is_avi), 0.0
+    if is_avi or stamp_s is None:
+        begins = _beginning(path)
+        # An avi's decoder waits for frames that are shown before.
+        delay_s = 0.0 if stamp_s is None or not is_avi else stamp_s - begins.first_dts_s
+        stamp_s = begins.at_s + delay_s
+    origin = _origin_s(container, stamp_s - delay_s)
+    first_s = stamp_s - delay_s - origin
+    clock = Clock(origin_s=origin + delay_s, fps=fps, period_s=period_s(container), first_s=first_s)
 
     def frames() -> Iterator[Frame]:
         frame: av.VideoFrame | None = first
@@ -339,7 +399,7 @@ def open_av(path: str) -> Source:
                 raise BrokenError from broken
             frame = following
 
-    said_s = (announced_s - origin if announced_s else (container.duration or 0) / 1_000_000) - max(0.0, start_s)
+    said_s = (announced_s - origin if announced_s else (container.duration or 0) / 1_000_000) - first_s
     count = stream.frames or round(said_s * fps) or _packets(path)
     info = VideoInfo(
         width=width,
@@ -357,17 +417,10 @@ def open_av(path: str) -> Source:
         frames=frames(),
         end_s=None,
         announced_s=announced_s,
+        origin_s=origin,
         picture=_picture(stream, first),
         restarts=clock.restarts,
     )
-
-
-def _delay_s(path: str, first: av.VideoFrame) -> float:
-    """How much later than its own a frame of an avi is stamped: the decoder waits for frames that are shown before."""
-    packet = _first_packet(path)
-    if packet is None or packet.dts is None or packet.time_base is None:
-        return 0.0
-    return (_stamp_s(first, is_avi=True) or 0.0) - float(packet.dts * packet.time_base)
 
 
 def _stamp_s(frame: av.VideoFrame, is_avi: bool) -> float | None:
@@ -432,7 +485,7 @@ def serve(pipe: Connection, path: str, size: int) -> None:
         pipe.send(str(error))
         return
     info = source.info
-    pipe.send(asdict(info) | {"picture": source.picture})
+    pipe.send(asdict(info) | {"picture": source.picture, "origin_s": source.origin_s})
     sent = (size, size) if size else (info.width, info.height)
     most = max(1, min(MOST_FRAMES, BATCH_BYTES // (3 * sent[0] * sent[1])))
     times: list[float] = []

@@ -49,6 +49,8 @@ class VideoStream:
     fault: str | None = None
     """At the end: why there were fewer frames than announced, if there were."""
     picture: Picture = PLAIN
+    origin_s: float = 0.0
+    """Second 0 on the file's own clock."""
     restarts: list[float] = field(default_factory=list)
     """`extract.clock.Clock.restarts`, no later than the frames that they shift."""
 
@@ -97,8 +99,8 @@ def open_video(path: Path, *, timeout_s: float, size: int | None = None) -> Iter
     child = _Child(path, size, timeout_s)
     try:
         head = child.receive()
-        picture = head.pop("picture")
-        stream = VideoStream(info=VideoInfo(**head), frames=iter(()), times=[], picture=picture)
+        picture, origin_s = head.pop("picture"), head.pop("origin_s")
+        stream = VideoStream(info=VideoInfo(**head), frames=iter(()), times=[], picture=picture, origin_s=origin_s)
         stream.frames = _frames(child, stream, size)
         yield stream
     finally:

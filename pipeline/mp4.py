@@ -13,7 +13,7 @@ import av
 import numpy as np
 
 from extract.clock import wraps_too_far
-from extract.containers import open_container, origin_s, period_s
+from extract.containers import open_container, period_s, start_s
 from extract.errors import OutputError
 from extract.files import replacing
 from extract.picture import UNKNOWN, Picture
@@ -49,6 +49,7 @@ def open_mp4(
     rate: Fraction,
     picture: Picture | None = None,
     sound: Path | None = None,
+    origin_s: float | None = None,
     restarts: Sequence[float] = (),
 ) -> Iterator[Mp4Writer]:
     """Open a file for frames; it is whole when the block ends well, and otherwise not there.
@@ -61,7 +62,8 @@ def open_mp4(
         height: of the frames in pixels.
         rate: frames a second, where frames do not come with a time.
         picture: how a player is to show the frames; None leaves it to the player.
-        sound: a video whose sound, if it has any, is taken along; its second 0 is that of the frames.
+        sound: a video whose sound, if it has any, is taken along.
+        origin_s: the frames' second 0 on that video's clock; None for where the video starts.
         restarts: of that video's clock; may grow with the frames: `extract.video.VideoStream.restarts`.
 
     Raises:
@@ -73,7 +75,7 @@ def open_mp4(
                 out = stack.enter_context(av.open(str(partial), "w", format="mp4", options={"movflags": "+faststart"}))
                 writer = Mp4Writer(out, width=width, height=height, rate=rate, picture=picture)
                 if sound is not None:
-                    writer.take_sound(stack.enter_context(open_container(sound)), restarts)
+                    writer.take_sound(stack.enter_context(open_container(sound)), origin_s, restarts)
                 yield writer
                 writer.finish()
         except av.FFmpegError as error:
@@ -111,12 +113,12 @@ class Mp4Writer:
         context.colorspace = tag
         self._matrix = MATRICES.get(tag)
 
-    def take_sound(self, source: InputContainer, restarts: Sequence[float] = ()) -> None:
+    def take_sound(self, source: InputContainer, origin_s: float | None = None, restarts: Sequence[float] = ()) -> None:
         """Mux that file's first audio stream that can be read, if it has any, along with the frames to come."""
         # One whose codec is not known has no context, and one that comes late may have no rate.
         for stream in source.streams.audio:
             if getattr(stream, "codec_context", None) is not None and stream.rate:
-                self._sound = _Sound(source, stream, self._container, restarts)
+                self._sound = _Sound(source, stream, self._container, origin_s, restarts)
                 return
 
     def write(self, frame: np.ndarray, *, at_s: float | None = None) -> None:
@@ -153,10 +155,15 @@ class _Sound:
     """
 
     def __init__(
-        self, source: InputContainer, stream: AudioStream, out: OutputContainer, restarts: Sequence[float]
+        self,
+        source: InputContainer,
+        stream: AudioStream,
+        out: OutputContainer,
+        origin_s: float | None,
+        restarts: Sequence[float],
     ) -> None:
         self._source = source
-        self._shift_s = -origin_s(source)
+        self._shift_s = -Fraction(origin_s if origin_s is not None else start_s(source) or 0)
         self._period_s = period_s(source)
         self._restarts = restarts
         self._is_ending = False

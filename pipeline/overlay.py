@@ -54,6 +54,7 @@ def write_overlay(
             rate=rate,
             picture=stream.picture,
             sound=source,
+            origin_s=stream.origin_s,
             restarts=stream.restarts,
         ) as writer:
             for number, frame in enumerate(stream.frames):

@@ -4,7 +4,6 @@ import pytest
 
 from extract.clock import Clock
 
-
 PERIOD_S = 2**33 / 90_000
 
 
