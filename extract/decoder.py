@@ -375,11 +375,13 @@ def open_av(path: str) -> Source:
     stamp_s, delay_s = _stamp_s(first, is_avi), 0.0
     if is_avi or stamp_s is None:
         begins = _beginning(path)
+        presented_s = begins.first_dts_s if is_avi else begins.at_s
         # An avi's decoder waits for frames that are shown before.
-        delay_s = 0.0 if stamp_s is None or not is_avi else stamp_s - begins.first_dts_s
-        stamp_s = begins.at_s + delay_s
-    origin = _origin_s(container, stamp_s - delay_s)
-    first_s = stamp_s - delay_s - origin
+        delay_s = stamp_s - presented_s if is_avi and stamp_s is not None else 0.0
+    else:
+        presented_s = stamp_s
+    origin = _origin_s(container, presented_s)
+    first_s = presented_s - origin
     clock = Clock(origin_s=origin + delay_s, fps=fps, period_s=period_s(container), first_s=first_s)
 
     def frames() -> Iterator[Frame]:
