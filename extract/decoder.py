@@ -2,9 +2,13 @@
 
     python -m extract.decoder FD PATH SIZE
 
-What it sends through the pipe FD: a VideoInfo as a dict; then, for each batch of frames, a list of their times in
-seconds and the frames' bytes; then the end, as a dict: `end_s`, when the last frame ends, and `fault`, why there are
+What it sends through the pipe FD: a VideoInfo as a dict, with the Source's `picture` and `origin_s`; then, for each
+batch of frames, a list of their times in seconds and the frames' bytes, and before it a tuple of the Source's new
+`restarts`, if there are any; then the end, as a dict: `end_s`, when the last frame ends, and `fault`, why there are
 fewer frames than the file announced, or None. One str in place of any message is an error, and the last message.
+
+Seconds are a player's, whoever decodes: the time at which a frame is presented, less the container's start time, which
+is that of its earliest stream.
 
 decord decodes. It misreads some files without a word: transport streams, HEVC, what begins without a key picture, files
 whose edit list hides a part, streams that change their size. Those are told beforehand, and PyAV decodes them.
@@ -21,8 +25,8 @@ import struct
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
+from dataclasses import asdict, dataclass, field, replace
+from itertools import islice, pairwise
 from multiprocessing.connection import Connection
 
 import av
@@ -32,6 +36,8 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from extract.clock import Clock
+from extract.containers import open_container, period_s, plain_name, start_s
+from extract.picture import PLAIN, Picture, sane_ratio
 from extract.records import VideoInfo
 from extract.transforms import stretch
 
@@ -50,6 +56,12 @@ THREADS = int(os.environ.get("OMP_NUM_THREADS", "").partition(",")[0] or 0)
 """That decode: as many as torch has, where that is bounded; 0 leaves it to the decoder."""
 PR_SET_PDEATHSIG = 1
 """Of Linux's prctl."""
+FLOAT32_S = 4096.0
+"""Until then decord's times, which are float32, are exact to half a millisecond."""
+MOST_REORDERED = 16
+"""Packets before that of the frame that is presented first; H.264 and HEVC allow no more."""
+SAME_S = 0.001
+"""Times that lie no further apart are one."""
 SHORT_S = 1.0
 SHORT_SHARE = 0.02
 """A video is short if it ends by more than both before the time that its container announces."""
@@ -68,6 +80,11 @@ class Source:
     """When the last frame ends, if all are there; None if that is not known before."""
     announced_s: float | None
     """When the container says that the video ends; None if it does not."""
+    origin_s: float = 0.0
+    """Second 0 on the container's clock."""
+    picture: Picture = PLAIN
+    restarts: list[float] = field(default_factory=list)
+    """Grows with the frames: `Clock.restarts`."""
 
 
 Frame = tuple[float, float, np.ndarray]
@@ -115,7 +132,8 @@ def open_decord(path: str, head: Head) -> Source | None:
     errors = (decord.DECORDError, decord.DECORDLimitReachedError, RuntimeError, StopIteration)
     try:
         # By default it puts the frame before in place of one that cannot be decoded.
-        reader = decord.VideoReader(path, num_threads=THREADS, fault_tol=1e-9)
+        with plain_name(path) as name:
+            reader = decord.VideoReader(name, num_threads=THREADS, fault_tol=1e-9)
         count = len(reader)
         stamps = np.asarray(reader.get_frame_timestamp(np.arange(count)))
         fps = float(reader.get_avg_fps())
@@ -125,13 +143,17 @@ def open_decord(path: str, head: Head) -> Source | None:
         return None
     if first.shape[2:] != (3,):  # of some widths, 144 among them, it makes four channels
         return None
+    # Its second 0 is what the container says of the stream's start, right or wrong.
+    if not 0 < fps < math.inf or not -FLOAT32_S <= stamps[0, 0] <= stamps[-1, 0] <= FLOAT32_S:
+        return None
+    stamps = np.round(stamps.astype(np.float64) - float(stamps[0, 0]) + head.start_s, 9)
     starts = stamps[:, 0].tolist()
     ends = np.maximum(stamps[:, 1], stamps[:, 0]).tolist()
-    if not 0 < fps < math.inf or abs(starts[0]) > 1e-3 or any(after <= before for before, after in pairwise(starts)):
+    if any(after <= before for before, after in pairwise(starts)):
         return None
     if ends[-1] <= starts[-1]:
         ends[-1] = starts[-1] + 1 / fps
-    if head.duration_s is not None and ends[-1] - head.duration_s > 1.5 / fps:
+    if head.end_s is not None and ends[-1] - head.end_s > 1.5 / fps:
         return None  # an edit list hides a tail
 
     def frames() -> Iterator[Frame]:
@@ -150,7 +172,14 @@ def open_decord(path: str, head: Head) -> Source | None:
         duration_s=ends[-1] - starts[0],
         decoder=f"decord2 {version('decord2')}",
     )
-    return Source(info=info, frames=frames(), end_s=ends[-1], announced_s=head.duration_s)
+    return Source(
+        info=info,
+        frames=frames(),
+        end_s=ends[-1],
+        announced_s=head.end_s,
+        origin_s=head.origin_s,
+        picture=head.picture,
+    )
 
 
 # PyAV
@@ -160,52 +189,110 @@ def open_decord(path: str, head: Head) -> Source | None:
 class Head:
     """What a container says of its video stream, without decoding it whole."""
 
-    duration_s: float | None
+    origin_s: float = 0.0
+    """Second 0 on the container's clock."""
+    start_s: float = 0.0
+    """When the first frame is presented."""
+    end_s: float | None = None
     """When the stream is said to end; None if it is not said."""
-    is_odd: bool
+    is_odd: bool = False
     """Whether decord would misread it: shift, repeat or leave out frames, or give them a wrong shape."""
-    decoded_bytes: float
+    decoded_bytes: float = 0.0
     """Of the whole video; 0 if that is not known."""
+    picture: Picture = PLAIN
 
 
 def look(path: str) -> Head:
     """Read a container's head, and look at its first packet and its first and last key pictures."""
-    head = Head(duration_s=None, is_odd=False, decoded_bytes=0)
+    head = Head()
     try:
-        with _opened(path) as container:
+        with open_container(path) as container:
             stream = _best(container)
-            duration_s = _stream_end_s(stream, container)
-            about_s = duration_s or (container.duration or 0) / 1_000_000
+            end_s = _stream_end_s(stream, container)
+            about_s = end_s or (container.duration or 0) / 1_000_000
             frames = stream.frames or about_s * float(stream.average_rate or 25)
             codec = stream.codec_context.name
+            begins = _beginning(path)
+            origin = _origin_s(container, begins.at_s)
             is_odd = (
                 len(container.streams.video) > 1
                 or container.format.name == "mpegts"  # decord shifts it by some frames
                 or codec in ("hevc", "vvc")  # decord stops where several frames come out at once
-                or (codec not in ("vp8", "vp9") and not _begins_with_key(path))  # decord repeats the last frame
+                or (codec not in ("vp8", "vp9") and not begins.with_key)  # decord repeats the last frame
+                or begins.is_hidden
             )
-            head = Head(duration_s=duration_s, is_odd=is_odd, decoded_bytes=frames * 3 * stream.width * stream.height)
+            head = Head(
+                origin_s=origin,
+                start_s=begins.at_s - origin,
+                end_s=None if end_s is None else end_s - origin,
+                is_odd=is_odd,
+                decoded_bytes=frames * 3 * stream.width * stream.height,
+            )
             stream.codec_context.skip_frame = "NONKEY"
-            looks = _look_at(container, stream)
-            if duration_s is not None:
+            first = last = _next_picture(container, stream)
+            if end_s is not None:
                 with contextlib.suppress(av.FFmpegError):  # then the next one has to do
-                    container.seek(max(0, int((duration_s - 1) * 1_000_000)))
-                looks |= _look_at(container, stream)
-            return replace(head, is_odd=is_odd or len(looks) > 1 or any(odd for _, _, odd in looks))
+                    container.seek(max(0, int((end_s - 1) * 1_000_000)))
+                last = _next_picture(container, stream)
+            if first is None:
+                return head
+            stamp_s = _seconds(first.pts, first)
+            is_odd |= stamp_s is not None and abs(stamp_s - begins.at_s) > SAME_S  # what comes before it is no picture
+            is_odd |= _is_odd(first, codec)
+            if last is not None:
+                is_odd |= _is_odd(last, codec) or (first.width, first.height) != (last.width, last.height)
+            return replace(head, is_odd=is_odd, picture=_picture(stream, first))
     # Whatever is wrong with it: the decoder that follows meets it too, and says so.
     except (NoVideoError, av.FFmpegError, OSError, ValueError):
         return head
 
 
-def _begins_with_key(path: str) -> bool:
-    with _opened(path) as container:
-        packets = (packet for packet in container.demux(_best(container)) if packet.size)
-        return next((packet.is_keyframe for packet in packets), False)
+@dataclass(frozen=True, kw_only=True)
+class Beginning:
+    """What a video stream's first packets are."""
+
+    with_key: bool
+    """Whether the first one holds a key picture."""
+    is_hidden: bool
+    """Whether an edit list hides one of them."""
+    at_s: float
+    """When the first frame is presented, on the container's clock."""
+    first_dts_s: float
+    """When the first one is to be decoded, on the same clock."""
 
 
-def _opened(path: str) -> InputContainer:
-    # A title in Latin-1 is no reason to refuse a video.
-    return av.open(path, metadata_errors="replace")
+def _beginning(path: str) -> Beginning:
+    """Look at as many packets as may come before that of the frame that is presented first."""
+    with open_container(path) as container:
+        stream = _best(container)
+        whole = (packet for packet in container.demux(stream) if packet.size)
+        packets = list(islice(whole, MOST_REORDERED + 1))
+        tick_s = float(stream.time_base or 0)
+        stamps = [packet.pts for packet in packets]
+        known = [stamp for stamp in stamps if stamp is not None]
+        # The stream's own start time is not always that of its pictures.
+        at_s = min(known, default=stream.start_time or 0) * tick_s
+        if known and stamps[0] is None:
+            at_s -= stamps.index(known[0]) / float(stream.average_rate or 25)
+        return Beginning(
+            with_key=bool(packets) and packets[0].is_keyframe,
+            is_hidden=any(packet.is_discard for packet in packets),
+            at_s=at_s,
+            first_dts_s=((packets and packets[0].dts) or 0) * tick_s,
+        )
+
+
+def _origin_s(container: InputContainer, first_s: float) -> float:
+    """Second 0 on the container's clock: its earliest stream's start, as ffprobe's format start_time.
+
+    libav knows no start of some files, and of others that of their sound alone.
+
+    Args:
+        container: opened.
+        first_s: when the first frame is presented, on the same clock.
+    """
+    said_s = start_s(container)
+    return first_s if said_s is None else min(said_s, first_s)
 
 
 def _best(container: InputContainer) -> VideoStream:
@@ -219,21 +306,42 @@ def _best(container: InputContainer) -> VideoStream:
     return stream
 
 
-def _look_at(container: InputContainer, stream: VideoStream) -> set[tuple[int, int, bool]]:
-    """Size of the next key picture, and whether decord would misread it; empty where there is none to be had."""
+def _next_picture(container: InputContainer, stream: VideoStream) -> av.VideoFrame | None:
+    """The next key picture; None where there is none to be had."""
     try:
-        frame = next(container.decode(stream))
-    except (av.FFmpegError, StopIteration):
-        return set()
-    # Of H.264 with a field in each packet decord makes twice the frames.
-    is_fields = frame.interlaced_frame and stream.codec_context.name == "h264"
-    return {(frame.width, frame.height, bool(is_fields) or _matrix(frame) != UPRIGHT)}
+        return next(container.decode(stream), None)
+    except av.FFmpegError:
+        return None
+
+
+def _is_odd(frame: av.VideoFrame, codec: str) -> bool:
+    """Whether decord would misread what this frame is of."""
+    # Of H.264 with a field in each packet it makes twice the frames.
+    return (frame.interlaced_frame and codec == "h264") or _matrix(frame) != UPRIGHT
+
+
+def _picture(stream: VideoStream, frame: av.VideoFrame) -> Picture:
+    ratio = sane_ratio(stream.sample_aspect_ratio)
+    return Picture(
+        sample_aspect_ratio=1 / ratio if _is_lying(_matrix(frame)) else ratio,
+        primaries=int(frame.color_primaries),
+        transfer=int(frame.color_trc),
+        matrix=int(frame.colorspace),
+    )
+
+
+def _stream_start_s(stream: VideoStream) -> float:
+    """When the stream starts, on the container's clock."""
+    return float((stream.start_time or 0) * (stream.time_base or 0))
 
 
 def _stream_end_s(stream: VideoStream, container: InputContainer) -> float | None:
-    if stream.duration is not None and stream.time_base is not None:
-        return float((stream.duration + (stream.start_time or 0)) * stream.time_base)
-    # Matroska's, a stream's own; some name a language in it.
+    """When the stream is said to end, on the container's clock."""
+    # Matroska gives no stream's length but in a tag; libav puts the container's in its place.
+    has_own = "matroska" not in container.format.name
+    if has_own and stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base) + _stream_start_s(stream)
+    # Some name a language in it.
     tags = (value for name, value in stream.metadata.items() if name.partition("-")[0] == "DURATION")
     if (tag := next(tags, None)) is not None:
         try:
@@ -242,13 +350,13 @@ def _stream_end_s(stream: VideoStream, container: InputContainer) -> float | Non
         except ValueError:
             return None
     only = len(container.streams) == 1
-    return container.duration / 1_000_000 if only and container.duration is not None else None
+    return container.duration / 1_000_000 + (start_s(container) or 0.0) if only and container.duration else None
 
 
 def open_av(path: str) -> Source:
     """Open with PyAV: frames as their container presents them, each in the first one's size. Raises NoVideoError."""
     try:
-        container = _opened(path)
+        container = open_container(path)
         if container.format.name.endswith("_pipe"):  # a picture
             raise NoVideoError(NO_VIDEO)
         stream = _best(container)
@@ -261,28 +369,40 @@ def open_av(path: str) -> Source:
         raise NoVideoError(NO_VIDEO) from error
     matrix = _matrix(first)
     width, height = (first.height, first.width) if _is_lying(matrix) else (first.width, first.height)
-    is_transport = container.format.name == "mpegts"
     # An avi gives its frames no time but that of their place in the file, which is the order of decoding.
     is_avi = container.format.name == "avi"
-    # The container's clock may begin anywhere, and its sound with it.
-    origin_s = (_stamp_s(first, is_avi) or 0.0) if is_avi else (container.start_time or 0) / 1_000_000
     fps = float(stream.average_rate or stream.guessed_rate or 25)
-    clock = Clock(origin_s=origin_s, fps=fps, may_be_cut=is_transport)
+    stamp_s, delay_s = _stamp_s(first, is_avi), 0.0
+    if is_avi or stamp_s is None:
+        begins = _beginning(path)
+        presented_s = begins.first_dts_s if is_avi else begins.at_s
+        # An avi's decoder waits for frames that are shown before.
+        delay_s = stamp_s - presented_s if is_avi and stamp_s is not None else 0.0
+    else:
+        presented_s = stamp_s
+    origin = _origin_s(container, presented_s)
+    first_s = presented_s - origin
+    clock = Clock(origin_s=origin + delay_s, fps=fps, period_s=period_s(container), first_s=first_s)
 
     def frames() -> Iterator[Frame]:
         frame: av.VideoFrame | None = first
         while frame is not None:
-            start = clock(_stamp_s(frame, is_avi))
+            following, broken = None, None
+            try:
+                following = next(decoded, None)
+            except (av.FFmpegError, OSError) as error:
+                broken = error
+            after_s = None if following is None else _stamp_s(following, is_avi)
+            start = clock(_stamp_s(frame, is_avi), after_s)
             lasts_s = _seconds(frame.duration, frame) or 1 / fps
             pixels = frame.to_ndarray(format="rgb24", width=first.width, height=first.height)
             yield start, start + lasts_s, _upright(pixels, matrix)
-            try:
-                frame = next(decoded, None)
-            except (av.FFmpegError, OSError) as error:
-                raise BrokenError from error
+            if broken is not None:
+                raise BrokenError from broken
+            frame = following
 
-    said_s = announced_s or (container.duration or 0) / 1_000_000 + origin_s
-    count = stream.frames or round((said_s - origin_s) * fps) or _packets(path)
+    said_s = (announced_s - origin if announced_s else (container.duration or 0) / 1_000_000) - first_s
+    count = stream.frames or round(said_s * fps) or _packets(path)
     info = VideoInfo(
         width=width,
         height=height,
@@ -293,8 +413,16 @@ def open_av(path: str) -> Source:
     )
     if announced_s is not None:
         # What a transport stream says is taken from its last stamp, which may be of another clock.
-        announced_s = None if is_transport else announced_s - origin_s
-    return Source(info=info, frames=frames(), end_s=None, announced_s=announced_s)
+        announced_s = None if container.format.name == "mpegts" else announced_s - origin
+    return Source(
+        info=info,
+        frames=frames(),
+        end_s=None,
+        announced_s=announced_s,
+        origin_s=origin,
+        picture=_picture(stream, first),
+        restarts=clock.restarts,
+    )
 
 
 def _stamp_s(frame: av.VideoFrame, is_avi: bool) -> float | None:
@@ -309,7 +437,7 @@ def _packets(path: str) -> int:
     """About how many there are, one a frame: of what does not say how long it is, by reading it while there is time."""
     until, count = time.monotonic() + COUNTING_S, 0
     try:
-        with _opened(path) as container:
+        with open_container(path) as container:
             for packet in container.demux(_best(container)):
                 count += bool(packet.size)
                 if packet.pos and time.monotonic() > until:
@@ -359,16 +487,19 @@ def serve(pipe: Connection, path: str, size: int) -> None:
         pipe.send(str(error))
         return
     info = source.info
-    pipe.send(asdict(info))
+    pipe.send(asdict(info) | {"picture": source.picture, "origin_s": source.origin_s})
     sent = (size, size) if size else (info.width, info.height)
     most = max(1, min(MOST_FRAMES, BATCH_BYTES // (3 * sent[0] * sent[1])))
     times: list[float] = []
     batch: list[np.ndarray] = []
-    count = 0
+    count = known = 0
     sent_at = time.monotonic()
 
     def flush() -> None:
-        nonlocal sent_at
+        nonlocal sent_at, known
+        if restarts := source.restarts[known:]:
+            pipe.send(tuple(restarts))
+            known += len(restarts)
         if batch:
             pipe.send(times)
             pipe.send_bytes(np.stack(batch).tobytes())

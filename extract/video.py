@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Pipe
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -24,6 +24,7 @@ import numpy as np
 
 from extract.errors import DecodeTimeoutError, MediaError, MissingInputError
 from extract.files import is_file
+from extract.picture import PLAIN, Picture
 from extract.records import VideoInfo
 
 VIDEO_SUFFIXES = frozenset(
@@ -41,9 +42,17 @@ class VideoStream:
     frames: Iterator[np.ndarray]
     """HWC uint8 RGB, in presentation order."""
     times: list[float]
-    """Seconds at which each frame that was read begins; at the end, also when the last one ends."""
+    """Seconds at which each frame that was read begins; at the end, also when the last one ends.
+
+    They are a player's: 0 is where the file's earliest stream starts, be it sound, and the first frame may come later.
+    """
     fault: str | None = None
     """At the end: why there were fewer frames than announced, if there were."""
+    picture: Picture = PLAIN
+    origin_s: float = 0.0
+    """Second 0 on the file's own clock."""
+    restarts: list[float] = field(default_factory=list)
+    """`extract.clock.Clock.restarts`, no later than the frames that they shift."""
 
     @property
     def frame_times(self) -> np.ndarray:
@@ -89,8 +98,9 @@ def open_video(path: Path, *, timeout_s: float, size: int | None = None) -> Iter
         raise MediaError(f"{path}: the file is empty; copy or download it again")
     child = _Child(path, size, timeout_s)
     try:
-        info = VideoInfo(**child.receive())
-        stream = VideoStream(info=info, frames=iter(()), times=[])
+        head = child.receive()
+        picture, origin_s = head.pop("picture"), head.pop("origin_s")
+        stream = VideoStream(info=VideoInfo(**head), frames=iter(()), times=[], picture=picture, origin_s=origin_s)
         stream.frames = _frames(child, stream, size)
         yield stream
     finally:
@@ -105,7 +115,10 @@ def probe(path: Path, *, timeout_s: float) -> VideoInfo:
 
 def _frames(child: _Child, stream: VideoStream, size: int | None) -> Iterator[np.ndarray]:
     shape = (size, size, 3) if size else (stream.info.height, stream.info.width, 3)
-    while isinstance(message := child.receive(), list):
+    while isinstance(message := child.receive(), list | tuple):
+        if isinstance(message, tuple):
+            stream.restarts.extend(message)
+            continue
         frames = np.frombuffer(child.receive(raw=True), np.uint8).reshape(len(message), *shape)
         for start, frame in zip(message, frames, strict=True):
             stream.times.append(start)

@@ -36,7 +36,8 @@ def write_overlay(
 ) -> None:
     """Copy `source` to `out` with the tube's boxes, a caption and a bar that marks the span.
 
-    Size, times of the frames, and sound are the source's (an odd side gains one pixel: see `pipeline.mp4`).
+    Size (an odd side gains one pixel: see `pipeline.mp4`), shape and colors of the pixels, times of the frames, and
+    sound are the source's.
 
     `frame_count` is the number of frames that the source was found to have.
 
@@ -49,7 +50,16 @@ def write_overlay(
         info = stream.info
         painter = _Painter(info.width, info.height, frame_count, tube, caption)
         rate = Fraction(info.fps).limit_denominator(1001)
-        with open_mp4(out, width=info.width, height=info.height, rate=rate, sound=source) as writer:
+        with open_mp4(
+            out,
+            width=info.width,
+            height=info.height,
+            rate=rate,
+            picture=stream.picture,
+            sound=source,
+            origin_s=stream.origin_s,
+            restarts=stream.restarts,
+        ) as writer:
             for number, frame in enumerate(stream.frames):
                 writer.write(painter.paint(frame, number), at_s=stream.times[number])
                 on_frame(number + 1, frame_count)

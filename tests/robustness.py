@@ -91,6 +91,12 @@ case("text named .mp4")(lambda folder: _made(folder / "a.mp4", lambda path: path
 case("a picture named .mp4")(
     lambda folder: _made(folder / "a.mp4", lambda path: Image.new("RGB", (64, 48)).save(path, "jpeg"))
 )
+case("a playlist (ffconcat) named .mp4")(
+    lambda folder: _made(
+        folder / "a.mp4",
+        lambda path: path.write_text(f"ffconcat version 1.0\nfile {_movie(folder, 'b.mkv', 10).name}\n"),
+    )
+)
 case("a folder named x.mp4, empty")(lambda folder: _made(folder / "x.mp4", lambda path: path.mkdir()))
 case("no such file")(lambda folder: folder / "absent.mp4")
 
@@ -230,6 +236,7 @@ case("name with spaces")(_named("a b  c.mp4"))
 case("name in Unicode")(_named("vidéo 動画 🎬.mp4"))
 case("name with a newline")(_named("a\nb.mp4"))
 case("name with a leading dash")(_named("-a.mp4"))
+case("name with colons, as a URL's")(_named("2024-01-01T12:30:45.mp4"))
 case("name with a percent sign and a dot in front")(_named(".a%2Fb.mp4"))
 case("two equal names in two folders")(
     lambda folder: (_movie(folder, "1/a.mp4", 10), _movie(folder, "2/a.mp4", 10), folder)[2]
