@@ -16,6 +16,7 @@ import contextlib
 import ctypes
 import math
 import os
+import re
 import signal
 import struct
 import sys
@@ -46,7 +47,8 @@ COUNTING_S = 5.0
 MOST_DECODED_BYTES = 1 << 30
 """Of a whole video that decord decodes: it runs ahead of a slow reader without bound, from its opening on, where PyAV
 waits to be asked."""
-THREADS = int(os.environ.get("OMP_NUM_THREADS", "").partition(",")[0] or 0)
+_ASKED = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+THREADS = int(_ASKED) if re.fullmatch("[0-9]{1,4}", _ASKED) else 0
 """That decode: as many as torch has, where that is bounded; 0 leaves it to the decoder."""
 PR_SET_PDEATHSIG = 1
 """Of Linux's prctl."""

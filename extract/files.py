@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from extract.errors import GkcmnError, OutputError
+from extract.names import printable
 
 
 @contextmanager
@@ -98,9 +99,9 @@ def file_sha256(path: Path) -> str:
 def shown(place: str) -> str:
     """A path or URL as it may be printed: without user, password or query, which may be credentials."""
     if "://" not in place:
-        return place
+        return printable(place)
     parts = urlsplit(place)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+    return printable(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl())
 
 
 def absolute(place: str) -> str:
