@@ -48,7 +48,7 @@ def _example(text: str) -> str:
     return f"\b\nExample:\n  {text}"
 
 
-class _PathType(click.ParamType):
+class _PathType(click.ParamType):  # type: ignore[type-arg] # it is generic since click 8.3
     """A path, or with `str` one or a URL; not an empty one, which would be the working folder."""
 
     def __init__(self, kind: type[Path] | type[str]) -> None:
