@@ -41,6 +41,18 @@ _LIBRARIES = (
     "safetensors", "spacy", "torch", "torchvision", "zarr",
 )  # fmt: skip
 """Installed packages that the commands need; none is a single file."""
+_RANKS = (
+    "RANK",
+    "LOCAL_RANK",
+    "WORLD_SIZE",
+    "LOCAL_WORLD_SIZE",
+    "PMI_SIZE",
+    "OMPI_COMM_WORLD_SIZE",
+    "MV2_COMM_WORLD_SIZE",
+)
+"""Variables by which training would take itself for one of several processes; schedulers leave them to any command."""
+_LEAST_COLUMNS = 20
+"""Of a terminal: rich prints nothing at all where COLUMNS is 0."""
 
 
 def _example(text: str) -> str:
@@ -60,7 +72,7 @@ class _PathType(click.ParamType):  # type: ignore[type-arg] # it is generic sinc
     ) -> Path | str:
         text = os.fspath(value)
         if not text:
-            self.fail("it is empty; name a file or folder, or . for the working folder", param, ctx)
+            self.fail("it is empty; name a place, or . for the working folder", param, ctx)
         if "\0" in text:
             self.fail("it holds a NUL; no file has such a name", param, ctx)
         return self._kind(text)
@@ -111,6 +123,8 @@ class _Cli(click.Group):
     """A group whose commands end with one line and exit code 1 when their user has something to mend."""
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own type
+        _check_modules()
+        _settle_process()
         try:
             return super().invoke(ctx)
         except Exception as error:
@@ -148,8 +162,6 @@ def main() -> None:
       gkcmn-pipe evaluate
       gkcmn-pipe ground data/videos/train/0000.mp4 "the man in red" --overlay found.mp4
     """
-    _check_modules()
-    _settle_process()
     # Warnings of our own packages alone: the libraries' would bury them.
     for name in ("extract", "pipeline"):
         logging.getLogger(name).handlers = [_Warnings()]
@@ -166,7 +178,7 @@ def main() -> None:
 @click.option("--backbone", type=click.Choice(["inception", "i3d_r50"]), help="[extract.backbone]")
 @click.option("--weights", type=_PLACE, help="Weights file of the backbone. [default: packaged, or the hub's]")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes here.")
-@click.option("--scheduler", help="Address of a dask scheduler whose workers do the work.")
+@click.option("--scheduler", type=_PLACE, help="Address of a dask scheduler whose workers do the work.")
 @click.option("--strict", is_flag=True, default=None, help="Refuse videos that break off. [extract.strict]")
 @click.option("--decode-timeout", type=float, help="Seconds without a frame. [extract.decode_timeout_s]")
 @click.option("--redo", is_flag=True, help="Extract videos again that the store holds.")
@@ -755,7 +767,18 @@ def _check_modules() -> None:
 
 
 def _settle_process() -> None:
-    """Take from this process what would have a name that cannot be encoded, or a library's warning, end it."""
+    """Keep what has nothing to do with a command from breaking it. Raises ClickException without a working folder."""
+    try:
+        Path.cwd()
+    except OSError:
+        raise click.ClickException(".: the working folder is gone; change to one that is there") from None
+    if "TORCHELASTIC_RUN_ID" not in os.environ:  # which torchrun sets
+        for name in _RANKS:
+            os.environ.pop(name, None)
+    columns = os.environ.get("COLUMNS", "")
+    if not (columns.isdecimal() and int(columns) >= _LEAST_COLUMNS):
+        os.environ.pop("COLUMNS", None)
+    # A name that cannot be encoded is shown escaped.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -807,8 +830,8 @@ def _progress() -> Iterator[Progress]:
 
 
 def _is_first_process() -> bool:
-    """Whether this is the process that speaks; torchrun starts several. A scheduler may set RANK for its own ends."""
-    return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("RANK", "0") == "0"
+    """Whether this is the process that speaks; torchrun starts several."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager

@@ -65,7 +65,7 @@ def check_writable(path: Path) -> None:
     """Find out before long work whether its result can be written. Raises OutputError."""
     try:
         is_folder = path.is_dir()
-        missing = next(folder for folder in path.absolute().parents if folder.exists())
+        missing = next((folder for folder in path.absolute().parents if folder.exists()), path)
         is_open = missing.is_dir() and os.access(missing, os.W_OK)
     except OSError as error:
         raise OutputError(f"{path}: cannot be looked at ({error.strerror}); name another place") from error
