@@ -141,8 +141,9 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, str, st
         if (dotted := known.get(name.upper())) is not None:
             yield name, dotted, environ[name]
         else:
-            close = difflib.get_close_matches(name.upper(), [*known, f"{ENV_PREFIX}CONFIG"], n=1)
-            unknown.append(f"{name} (did you mean {close[0]}?)" if close else name)
+            names = [one.removeprefix(ENV_PREFIX) for one in (*known, f"{ENV_PREFIX}CONFIG")]
+            close = difflib.get_close_matches(name.removeprefix(ENV_PREFIX).upper(), names, n=1)
+            unknown.append(f"{name} (did you mean {ENV_PREFIX}{close[0]}?)" if close else name)
     if unknown:
         _log.warning("unknown variables in the environment are ignored: %s", ", ".join(unknown))
 
