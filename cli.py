@@ -5,9 +5,16 @@ Only click is imported here; what a command needs is imported inside it, so that
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
+
+_HOME = os.path.dirname(os.path.realpath(__file__))  # noqa: PTH120 - pathlib is no module to import before the next lines
+if __name__ == "__main__" and not sys.flags.safe_path and os.path.realpath(sys.path[0]) != _HOME:
+    # `python -m cli` looks for modules in the working folder first, and would take a model.py or random.py from there.
+    del sys.path[0]
+
+import io
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,20 +35,60 @@ if TYPE_CHECKING:
     from pipeline.synth.draw import SizeName
 
 F = TypeVar("F", bound=Callable[..., Any])
+_PACKAGES = ("extract", "model", "pipeline")
+_LIBRARIES = (
+    "accelerate", "av", "dask", "distributed", "matplotlib", "numpy", "PIL", "pyarrow", "pydantic", "rich",
+    "safetensors", "spacy", "torch", "torchvision", "zarr",
+)  # fmt: skip
+"""Installed packages that the commands need; none is a single file."""
+_RANKS = (
+    "RANK",
+    "LOCAL_RANK",
+    "WORLD_SIZE",
+    "LOCAL_WORLD_SIZE",
+    "PMI_SIZE",
+    "OMPI_COMM_WORLD_SIZE",
+    "MV2_COMM_WORLD_SIZE",
+)
+"""Variables by which training would take itself for one of several processes; schedulers leave them to any command."""
+_LEAST_COLUMNS = 20
+"""Of a terminal: rich prints nothing at all where COLUMNS is 0."""
 
 
 def _example(text: str) -> str:
-    """The last lines of a command's help."""
-    return f"Example: {text}"
+    """The last lines of a command's help; the mark before them keeps click from wrapping them."""
+    return f"\b\nExample:\n  {text}"
+
+
+class _PathType(click.ParamType):  # type: ignore[type-arg] # it is generic since click 8.3
+    """A path, or with `str` one or a URL; not an empty one, which would be the working folder."""
+
+    def __init__(self, kind: type[Path] | type[str]) -> None:
+        self._kind = kind
+        self.name = "path" if kind is Path else "text"
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path | str:
+        text = os.fspath(value)
+        if not text:
+            self.fail("it is empty; name a place, or . for the working folder", param, ctx)
+        if "\0" in text:
+            self.fail("it holds a NUL; no file has such a name", param, ctx)
+        return self._kind(text)
+
+
+_PATH = _PathType(Path)
+_PLACE = _PathType(str)
 
 
 config_options = (
-    click.option("--config", "config_file", type=click.Path(path_type=Path), envvar="GKCMN_CONFIG",
+    click.option("--config", "config_file", type=_PATH, envvar="GKCMN_CONFIG",
                  help="TOML file of settings. [default: ./gkcmn.toml if it is there]"),
     click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE",
                  help="Any setting, as train.epochs=40; see `gkcmn-pipe config`."),
 )  # fmt: skip
-store_option = click.option("--store", help="Feature store, a folder or fsspec URL. [paths.store]")
+store_option = click.option("--store", type=_PLACE, help="Feature store, a folder or fsspec URL. [paths.store]")
 device_option = click.option("--device", help="auto, cpu, cuda or cuda:N. [device]")
 
 
@@ -54,10 +101,10 @@ scoring_options = (
                  show_default=True, help="R of vIoU@R; may be given several times."),
 )  # fmt: skip
 preparing_options = (
-    click.option("--videos", type=click.Path(path_type=Path),
+    click.option("--videos", type=_PATH,
                  help="Folder of the videos, as `features` is given it: each is looked at."),
-    click.option("--store", help="Feature store; what is there is known by its record. [paths.store]"),
-    click.option("--out", type=click.Path(path_type=Path), help="The index, a .parquet file. [paths.index]"),
+    click.option("--store", type=_PLACE, help="Feature store; what is there is known by its record. [paths.store]"),
+    click.option("--out", type=_PATH, help="The index, a .parquet file. [paths.index]"),
 )  # fmt: skip
 
 
@@ -76,6 +123,8 @@ class _Cli(click.Group):
     """A group whose commands end with one line and exit code 1 when their user has something to mend."""
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own type
+        _check_modules()
+        _settle_process()
         try:
             return super().invoke(ctx)
         except Exception as error:
@@ -84,7 +133,9 @@ class _Cli(click.Group):
 
             if not isinstance(error, GkcmnError):
                 raise
-            raise click.ClickException(" ".join(str(error).split())) from error
+            from extract.names import printable
+
+            raise click.ClickException(printable(str(error))) from error
         except KeyboardInterrupt:
             click.echo("Interrupted. What was finished is kept; the same command goes on or begins again.", err=True)
             ctx.exit(130)
@@ -101,7 +152,7 @@ class _Warnings(logging.Handler):
 @click.group(cls=_Cli, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="gkcmn-pipe")
 def main() -> None:
-    r"""Find the tube (a time span and one box a frame) that a sentence speaks of in a video.
+    """Find the tube (a time span and one box a frame) that a sentence speaks of in a video.
 
     \b
     A first round, on videos that it draws itself:
@@ -121,13 +172,13 @@ def main() -> None:
 @store_option
 @click.option(
     "--root",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=_PATH,
     help="Folder to which keys are relative. [default: each folder that is named]",
 )
 @click.option("--backbone", type=click.Choice(["inception", "i3d_r50"]), help="[extract.backbone]")
-@click.option("--weights", help="Weights file of the backbone. [default: packaged, or the hub's]")
+@click.option("--weights", type=_PLACE, help="Weights file of the backbone. [default: packaged, or the hub's]")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes here.")
-@click.option("--scheduler", help="Address of a dask scheduler whose workers do the work.")
+@click.option("--scheduler", type=_PLACE, help="Address of a dask scheduler whose workers do the work.")
 @click.option("--strict", is_flag=True, default=None, help="Refuse videos that break off. [extract.strict]")
 @click.option("--decode-timeout", type=float, help="Seconds without a frame. [extract.decode_timeout_s]")
 @click.option("--redo", is_flag=True, help="Extract videos again that the store holds.")
@@ -153,6 +204,7 @@ def features(
     config = _config(config_file, assignments, flags)
     from extract.files import shown
     from extract.inputs import find_videos
+    from extract.names import printable
     from pipeline.features import failed_videos, prepare
 
     videos = failed_videos(config.paths.store) if retry_failed else find_videos(paths, root=root)
@@ -172,10 +224,10 @@ def features(
             if outcome.fault is not None:
                 _warn(f"{outcome.key}: {outcome.fault}; took what came")
             if outcome.failure is None and not sys.stderr.isatty():
-                click.echo(f"{outcome.key}: {outcome.clips} clips", err=True)
+                click.echo(f"{printable(outcome.key)}: {outcome.clips} clips", err=True)
             if outcome.failure is not None:
                 failed.append(outcome.failure.key)
-                click.echo(f"Failed: {outcome.failure.message}", err=True)
+                click.echo(f"Failed: {printable(outcome.failure.message)}", err=True)
     click.echo(
         f"{len(todo) - len(failed)} videos done ({clips} clips), {skipped} there already, "
         f"{len(failed)} failed -> {shown(place)}"
@@ -185,7 +237,7 @@ def features(
 
 
 @main.command(epilog=_example("gkcmn-pipe verify data/features.zarr --repair"))
-@click.argument("place", metavar="STORE", required=False)
+@click.argument("place", metavar="STORE", type=_PLACE, required=False)
 @click.option("--repair", is_flag=True, help="Remove what is faulty, so that `features` extracts it again.")
 @_with(config_options)
 def verify(place: str | None, repair: bool, config_file: Path | None, assignments: tuple[str, ...]) -> None:
@@ -195,6 +247,7 @@ def verify(place: str | None, repair: bool, config_file: Path | None, assignment
     """
     config = _config(config_file, assignments, {"paths.store": place})
     from extract.audit import audit, mend
+    from extract.names import printable
     from extract.store import FeatureStore
 
     store = FeatureStore.open(config.paths.store, writable=repair)
@@ -205,7 +258,7 @@ def verify(place: str | None, repair: bool, config_file: Path | None, assignment
             progress.update(task, completed=count)
             if fault is not None:
                 faults += 1
-                click.echo(f"{fault.key}: {fault.cause}")
+                click.echo(printable(f"{fault.key}: {fault.cause}"))
                 mended += repair and mend(store, fault)
     told = f"{count} videos, {faults} faulty"
     if mended:
@@ -218,9 +271,9 @@ def verify(place: str | None, repair: bool, config_file: Path | None, assignment
 
 
 @main.command(epilog=_example("gkcmn-pipe inspect data/features.zarr a.mp4 --picture a.png"))
-@click.argument("place", metavar="STORE", required=False)
+@click.argument("place", metavar="STORE", type=_PLACE, required=False)
 @click.argument("video", required=False)
-@click.option("--picture", type=click.Path(path_type=Path), help="Write VIDEO's mean activation per clip.")
+@click.option("--picture", type=_PATH, help="Write VIDEO's mean activation per clip.")
 @click.option("--stats", is_flag=True, help="Mean, deviation and sparsity of each channel, over all videos.")
 @_with(config_options)
 def inspect(
@@ -256,7 +309,7 @@ def inspect(
 
 
 @main.command(epilog=_example("gkcmn-pipe text data/index.parquet --store data/features.zarr"))
-@click.argument("index", type=click.Path(path_type=Path), required=False)
+@click.argument("index", type=_PATH, required=False)
 @store_option
 @_with(config_options)
 def text(index: Path | None, store: str | None, config_file: Path | None, assignments: tuple[str, ...]) -> None:
@@ -275,9 +328,9 @@ def text(index: Path | None, store: str | None, config_file: Path | None, assign
 
 
 @main.command(epilog=_example("gkcmn-pipe train data/index.parquet --store data/features.zarr --out runs/first"))
-@click.argument("index", type=click.Path(path_type=Path), required=False)
+@click.argument("index", type=_PATH, required=False)
 @store_option
-@click.option("--out", "run", type=click.Path(path_type=Path), help="Folder of the run. [paths.run]")
+@click.option("--out", "run", type=_PATH, help="Folder of the run. [paths.run]")
 @click.option("--epochs", type=int, help="[train.epochs]")
 @device_option
 @_with(config_options)
@@ -318,11 +371,11 @@ def train(
 
 
 @main.command(epilog=_example("gkcmn-pipe evaluate runs/first data/index.parquet --split test"))
-@click.argument("run", type=click.Path(path_type=Path), required=False)
-@click.argument("index", type=click.Path(path_type=Path), required=False)
+@click.argument("run", type=_PATH, required=False)
+@click.argument("index", type=_PATH, required=False)
 @store_option
 @split_option
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for the results. [default: RUN/evaluation]")
+@click.option("--out", type=_PATH, help="Folder for the results. [default: RUN/evaluation]")
 @_with(scoring_options)
 @device_option
 @_with(config_options)
@@ -353,12 +406,12 @@ def evaluate(
 
 
 @main.command(epilog=_example("gkcmn-pipe score predictions.jsonl data/index.parquet --split test --json scores.json"))
-@click.argument("predictions", type=click.Path(path_type=Path))
-@click.argument("index", type=click.Path(path_type=Path), required=False)
+@click.argument("predictions", type=_PATH)
+@click.argument("index", type=_PATH, required=False)
 @split_option
 @_with(scoring_options)
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the report, for `compare`.")
-@click.option("--figure", type=click.Path(path_type=Path), help="Write a figure: .png, .svg or .pdf.")
+@click.option("--json", "json_file", type=_PATH, help="Write the report, for `compare`.")
+@click.option("--figure", type=_PATH, help="Write a figure: .png, .svg or .pdf.")
 @_with(config_options)
 def score(
     predictions: Path, index: Path | None, split: str | None,
@@ -366,7 +419,7 @@ def score(
     json_file: Path | None, figure: Path | None,
     config_file: Path | None, assignments: tuple[str, ...],
 ) -> None:  # fmt: skip
-    r"""Score PREDICTIONS of any model on the samples of INDEX: m_tIoU, m_vIoU, vIoU@R.
+    """Score PREDICTIONS of any model on the samples of INDEX: m_tIoU, m_vIoU, vIoU@R.
 
     PREDICTIONS are JSON lines; boxes are xyxy in pixels, one a frame of the half-open span, or by key frame:
 
@@ -403,8 +456,8 @@ def score(
 
 
 @main.command(epilog=_example("gkcmn-pipe compare before.json after.json"))
-@click.argument("before", type=click.Path(path_type=Path))
-@click.argument("after", type=click.Path(path_type=Path))
+@click.argument("before", type=_PATH)
+@click.argument("after", type=_PATH)
 @click.option("--show", type=click.IntRange(0), default=10, show_default=True, help="Samples to list.")
 def compare(before: Path, after: Path, show: int) -> None:
     """Compare two reports of `score --json` sample by sample: AFTER (B) less BEFORE (A).
@@ -433,10 +486,10 @@ def prepare() -> None:
 
 
 @prepare.command(epilog=_example("gkcmn-pipe prepare vidstg test_annotations.json --boxes vidor/ --videos videos/"))
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=_PATH)
 @click.option(
     "--boxes",
-    type=click.Path(path_type=Path),
+    type=_PATH,
     help="VidOR's folder of annotations. Without it time alone can be scored.",
 )
 @_with(preparing_options)
@@ -452,7 +505,7 @@ def vidstg(
 
 
 @prepare.command(epilog=_example("gkcmn-pipe prepare hcstvg train_v2.json val_v2.json --videos videos/"))
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=_PATH)
 @_with(preparing_options)
 @_with(config_options)
 def hcstvg(
@@ -466,14 +519,14 @@ def hcstvg(
 
 
 @prepare.command(epilog=_example("gkcmn-pipe prepare plain labels.jsonl --videos clips/"))
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=_PATH)
 @_with(preparing_options)
 @_with(config_options)
 def plain(
     files: tuple[Path, ...], videos: Path | None, store: str | None, out: Path | None,
     config_file: Path | None, assignments: tuple[str, ...],
 ) -> None:  # fmt: skip
-    r"""Make an index of your own labels: FILES hold JSON lines, one a sample.
+    """Make an index of your own labels: FILES hold JSON lines, one a sample.
 
     \b
       {"video": "a.mp4", "query": "the man in red runs", "span": [30, 32],
@@ -514,11 +567,11 @@ def _prepare(
 
 
 @main.command(epilog=_example('gkcmn-pipe ground video.mp4 "the man in red" --json tube.json --overlay found.mp4'))
-@click.argument("video", type=click.Path(path_type=Path))
+@click.argument("video", type=_PATH)
 @click.argument("query")
-@click.option("--checkpoint", type=click.Path(path_type=Path), help="Folder of a trained run. [paths.run]")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the whole tube as JSON.")
-@click.option("--overlay", type=click.Path(path_type=Path), help="Write the video with the tube drawn on it.")
+@click.option("--checkpoint", type=_PATH, help="Folder of a trained run. [paths.run]")
+@click.option("--json", "json_file", type=_PATH, help="Write the whole tube as JSON.")
+@click.option("--overlay", type=_PATH, help="Write the video with the tube drawn on it.")
 @store_option
 @device_option
 @_with(config_options)
@@ -573,7 +626,7 @@ def ground(
 
 
 @main.command(epilog=_example("gkcmn-pipe synth data --videos 12 --seed 0"))
-@click.argument("out", type=click.Path(path_type=Path), default=Path("data"))
+@click.argument("out", type=_PATH, default=Path("data"))
 @click.option("--videos", type=click.IntRange(1), default=12, show_default=True, help="Of the split train.")
 @click.option("--val", type=click.IntRange(0), default=0, show_default=True, help="Videos of the split val.")
 @click.option(
@@ -591,7 +644,9 @@ def ground(
     help="Length and rate of the videos.",
 )
 @click.option("--sentences", type=click.IntRange(1), default=12, show_default=True, help="The most of one video.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed draws the same videos."
+)
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that draw.")
 def synth(out: Path, videos: int, val: int, test: int, size: SizeName, sentences: int, seed: int, workers: int) -> None:
     """Draw labelled videos into OUT: OUT/videos/SPLIT/*.mp4 and OUT/index.parquet.
@@ -619,16 +674,18 @@ def synth(out: Path, videos: int, val: int, test: int, size: SizeName, sentences
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=_PATH,
     default=Path("reproduce"),
     show_default=True,
     help="Folder for runs, scores, the page and its figures.",
 )
-@click.option("--size", type=click.Choice(["small", "full"]), default="small", show_default=True)
+@click.option(
+    "--size", type=click.Choice(["small", "full"]), default="small", show_default=True, help="Size of the benchmark."
+)
 @click.option("--seeds", type=click.IntRange(1), help="Runs of each row. [default: 1 of small, 3 of full]")
 @click.option(
     "--cache",
-    type=click.Path(path_type=Path),
+    type=_PATH,
     help="Folder for videos and features, shared by all runs. [default: ~/.cache/gkcmn-pipe/benchmark]",
 )
 @click.option(
@@ -690,6 +747,50 @@ def config(config_file: Path | None, assignments: tuple[str, ...]) -> None:
     click.echo(config_toml(_config(config_file, assignments, {})), nl=False)
 
 
+def _check_modules() -> None:
+    """Say so where a user's module hides one that the commands need. Raises ClickException."""
+    from importlib.util import find_spec
+
+    for name in (*_PACKAGES, *_LIBRARIES):
+        spec = find_spec(name)
+        places = list(spec.submodule_search_locations or ()) if spec is not None else []
+        place = (spec.origin or next(iter(places), None)) if spec is not None else None
+        if place is None:
+            continue  # it is not installed: its import says so
+        is_own = name in _PACKAGES and Path(place).resolve() == Path(_HOME, name, "__init__.py")
+        # Every one of these libraries is a package, so a single file of its name is another's.
+        if not is_own and (name in _PACKAGES or not places):
+            kind = "gkcmn-pipe's own package" if name in _PACKAGES else "the library"
+            raise click.ClickException(
+                f"{place}: hides {kind} `{name}`; rename it, or take its folder out of PYTHONPATH"
+            )
+
+
+def _settle_process() -> None:
+    """Keep what has nothing to do with a command from breaking it. Raises ClickException without a working folder."""
+    try:
+        Path.cwd()
+    except OSError:
+        raise click.ClickException(".: the working folder is gone; change to one that is there") from None
+    if "TORCHELASTIC_RUN_ID" not in os.environ:  # which torchrun sets
+        for name in _RANKS:
+            os.environ.pop(name, None)
+    columns = os.environ.get("COLUMNS", "")
+    if not (columns.isdecimal() and int(columns) >= _LEAST_COLUMNS):
+        os.environ.pop("COLUMNS", None)
+    # A name that cannot be encoded is shown escaped.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    if any("error" in option for option in sys.warnoptions):
+        import warnings
+
+        warnings.simplefilter("ignore")
+        # Those that this process starts inherit both.
+        sys.warnoptions.clear()
+        os.environ.pop("PYTHONWARNINGS", None)
+
+
 def _config(file: Path | None, assignments: tuple[str, ...], flags: dict[str, Any]) -> Config:
     """Resolve the settings; a flag of its own wins over --set."""
     from pipeline.config import load_config, parse_assignment
@@ -708,7 +809,9 @@ def _say(text: str) -> None:
 
 
 def _warn(message: str) -> None:
-    click.echo(f"Warning: {message}", err=True)
+    from extract.names import printable
+
+    click.echo(f"Warning: {printable(message)}", err=True)
 
 
 @contextmanager
@@ -736,6 +839,8 @@ def _clip_progress(videos: int) -> Iterator[tuple[OnClips, Callable[[], None]]]:
     """Progress of extraction: videos done, clips a second, time left of the video at hand."""
     import time
 
+    from extract.names import printable
+
     with _progress() as progress:
         whole = progress.add_task("videos", total=videos, visible=videos > 1, rate="")
         tasks: dict[str, Any] = {}
@@ -744,7 +849,7 @@ def _clip_progress(videos: int) -> Iterator[tuple[OnClips, Callable[[], None]]]:
 
         def on_clips(key: str, done: int, total: int) -> None:
             if key not in tasks:
-                tasks[key] = progress.add_task(key, total=total, rate="")
+                tasks[key] = progress.add_task(printable(key), total=total, rate="")
             counts[key] = done
             rate = sum(counts.values()) / max(1e-9, time.monotonic() - begun)
             progress.update(tasks[key], completed=done, rate=f"{rate:.1f} clips/s", visible=done < total)

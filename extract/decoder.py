@@ -20,6 +20,7 @@ import contextlib
 import ctypes
 import math
 import os
+import re
 import signal
 import struct
 import sys
@@ -52,7 +53,15 @@ COUNTING_S = 5.0
 MOST_DECODED_BYTES = 1 << 30
 """Of a whole video that decord decodes: it runs ahead of a slow reader without bound, from its opening on, where PyAV
 waits to be asked."""
-THREADS = int(os.environ.get("OMP_NUM_THREADS", "").partition(",")[0] or 0)
+
+
+def threads_of(asked: str) -> int:
+    """What OMP_NUM_THREADS asks for: its first number; 0, the decoder's own choice, where that is none."""
+    first = asked.partition(",")[0].strip()
+    return int(first) if re.fullmatch("[0-9]{1,4}", first) else 0
+
+
+THREADS = threads_of(os.environ.get("OMP_NUM_THREADS", ""))
 """That decode: as many as torch has, where that is bounded; 0 leaves it to the decoder."""
 PR_SET_PDEATHSIG = 1
 """Of Linux's prctl."""

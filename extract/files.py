@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from extract.errors import GkcmnError, OutputError
+from extract.names import printable
 
 
 @contextmanager
@@ -64,7 +65,7 @@ def check_writable(path: Path) -> None:
     """Find out before long work whether its result can be written. Raises OutputError."""
     try:
         is_folder = path.is_dir()
-        missing = next(folder for folder in path.absolute().parents if folder.exists())
+        missing = next((folder for folder in path.absolute().parents if folder.exists()), path)
         is_open = missing.is_dir() and os.access(missing, os.W_OK)
     except OSError as error:
         raise OutputError(f"{path}: cannot be looked at ({error.strerror}); name another place") from error
@@ -98,9 +99,9 @@ def file_sha256(path: Path) -> str:
 def shown(place: str) -> str:
     """A path or URL as it may be printed: without user, password or query, which may be credentials."""
     if "://" not in place:
-        return place
+        return printable(place)
     parts = urlsplit(place)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+    return printable(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl())
 
 
 def absolute(place: str) -> str:

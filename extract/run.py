@@ -16,7 +16,7 @@ from extract.ahead import ahead
 from extract.clips import batched, clip_count, iter_clips, plan_clips
 from extract.config import ExtractConfig
 from extract.errors import GkcmnError, MediaError, MissingInputError, StoreError, StoreUnreachableError
-from extract.files import absolute, is_file
+from extract.files import absolute, is_file, is_there
 from extract.i3d import Backbone, load_backbone
 from extract.inputs import VideoInput
 from extract.records import Failure, Stage, VideoRecord
@@ -219,8 +219,12 @@ def _size(video: VideoInput) -> int:
 
 def _failure(video: VideoInput, error: BaseException, stage: Stage) -> Failure:
     """Take an error's message, "<what>: <cause>; <remedy>", apart."""
-    source = os.path.realpath(video.path)  # which takes links that lead to themselves, too
+    source = os.path.realpath(video.path)
     text = " ".join(str(error).removeprefix(f"{video.path}: ").split())
+    if video.path.is_symlink() and not is_there(video.path):
+        # The link itself may be mended, and is then what is tried again.
+        text = f"is a link that leads nowhere ({video.path.readlink()}); mend or remove it"
+        source = str(video.path.absolute())
     if not isinstance(error, GkcmnError):
         text = f"{type(error).__name__}: {text}; extract it alone, and report this if it comes again"
     cause, _, remedy = text.rpartition("; ")

@@ -170,7 +170,7 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Client]:
             yield client
         return
     with (
-        _environment_kept(),
+        _workers_environment(),
         # dask has freed memory go back to the system at once, and every large tensor fetched anew: twice the time.
         dask.config.set({"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None}),
         # What is done with an item needs little memory, however large it is: dask need not watch over it.
@@ -188,9 +188,10 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Client]:
 
 
 @contextmanager
-def _environment_kept() -> Iterator[None]:
-    """Undo what dask does to this process's environment: it leaves its workers' OMP_NUM_THREADS=1 there."""
+def _workers_environment() -> Iterator[None]:
+    """Set what worker processes inherit, and undo it and what dask does: it leaves their OMP_NUM_THREADS=1 here."""
     kept = dict(os.environ)
+    os.environ["PYTHONSAFEPATH"] = "1"  # a random.py in the working folder is not the standard library's
     try:
         yield
     finally:

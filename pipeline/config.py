@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import difflib
 import json
+import logging
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
 from extract.config import ExtractConfig
+from extract.json_text import parse_json
 from model.config import ModelConfig
 from pipeline.errors import ConfigError
 
 CONFIG_FILE = Path("gkcmn.toml")
 ENV_PREFIX = "GKCMN_"
+_log = logging.getLogger(__name__)
 
 Settings = dict[str, Any]
 """Nested: {"train": {"epochs": 40}, "device": "cpu"}."""
@@ -71,6 +75,11 @@ class TrainConfig:
         for name in ("warmup_steps", "loader_workers", "cache_mb"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        for name, most in (("batch_size", 2**31), ("sentences_per_video", 2**31), ("loader_workers", 1024)):
+            if getattr(self, name) > most:
+                raise ValueError(f"{name} must be at most {most}, got {getattr(self, name)}")
+        if abs(self.seed) > 2**40:  # torch takes 64 bits, and the seeds of epochs are multiples
+            raise ValueError(f"seed must lie between -2^40 and 2^40, got {self.seed}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,19 +114,38 @@ def load_config(
     path = file or (CONFIG_FILE if CONFIG_FILE.is_file() else None)
     if path is not None:
         config = build_config(_read_toml(path), where=str(path))
-    environ = os.environ if environ is None else environ
     # What comes from one place is taken at once: two values may be right only together.
     values: Settings = {}
-    for name, value in sorted(environ.items()):
-        if name.startswith(ENV_PREFIX) and name != f"{ENV_PREFIX}CONFIG":
-            section, _, key = name.removeprefix(ENV_PREFIX).lower().partition("_")
-            _add(values, config, f"{section}.{key}" if key else section, value, where=name)
+    for name, dotted, value in _from_environment(os.environ if environ is None else environ):
+        _add(values, config, dotted, value, where=name)
     config = _replaced(config, values, where=f"{ENV_PREFIX}*")
     values = {}
     for dotted, value in (flags or {}).items():
         if value is not None:
             _add(values, config, dotted, value, where="on the command line")
     return _replaced(config, values, where="on the command line")
+
+
+def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """Name, dotted key and value of each setting; a warning names variables that are none: they may be another's."""
+    known = {
+        ENV_PREFIX + key.upper().replace(".", "_"): key
+        for section, part in config_values(Config()).items()
+        for key in ([f"{section}.{name}" for name in part] if isinstance(part, dict) else [section])
+    }
+    unknown = []
+    # Where both spellings are there, the one in capitals comes last and counts.
+    for name in sorted(environ, key=lambda name: (name.isupper(), name)):
+        if not name.startswith(ENV_PREFIX) or name == f"{ENV_PREFIX}CONFIG":
+            continue
+        if (dotted := known.get(name.upper())) is not None:
+            yield name, dotted, environ[name]
+        else:
+            names = [one.removeprefix(ENV_PREFIX) for one in (*known, f"{ENV_PREFIX}CONFIG")]
+            close = difflib.get_close_matches(name.removeprefix(ENV_PREFIX).upper(), names, n=1)
+            unknown.append(f"{name} (did you mean {ENV_PREFIX}{close[0]}?)" if close else name)
+    if unknown:
+        _log.warning("unknown variables in the environment are ignored: %s", ", ".join(unknown))
 
 
 def build_config(values: Mapping[str, Any], *, where: str) -> Config:
@@ -167,7 +195,9 @@ def _read_toml(path: Path) -> Settings:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; check --config") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except RecursionError:
+        raise ConfigError(f"{path}: not a TOML file of settings (it is nested too deeply); mend it") from None
+    except (ValueError, OSError) as error:  # an integer of thousands of digits is a ValueError, too
         raise ConfigError(f"{path}: not a TOML file ({error}); mend it") from error
 
 
@@ -208,11 +238,25 @@ def _replaced(config: Any, values: Settings, *, where: str, prefix: str = "") ->
 def _typed(hint: Any, value: object, *, where: str, key: str) -> object:  # noqa: ANN401
     try:
         if isinstance(value, str) and hint not in (str, Path) and value[:1] == "[":
-            value = json.loads(value)
+            value = parse_json(value)
+        _check_text(value, hint)
         typed: object = TypeAdapter(hint).validate_python(value)
     except ValidationError as error:
         reason = error.errors()[0]["msg"]
-        raise ConfigError(f"{where}: {key} = {value!r}: {reason[0].lower()}{reason[1:]}; mend it") from error
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{where}: {key} = {value!r}: not a list ({error}); write [1, 2]") from error
+        raise ConfigError(f"{where}: {key} = {_short(value)}: {reason[0].lower()}{reason[1:]}; mend it") from error
+    except ValueError as error:
+        raise ConfigError(f"{where}: {key} = {_short(value)}: {error}; mend it") from error
     return typed
+
+
+def _check_text(value: object, hint: Any) -> None:  # noqa: ANN401
+    """Raise ValueError for text that names nothing: an empty path is the working folder, and no path has a NUL."""
+    if isinstance(value, str) and "\0" in value:
+        raise ValueError("it holds a NUL")
+    if value == "" and (hint is str or Path in (hint, *get_args(hint))):
+        raise ValueError("it is empty")
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."

@@ -14,6 +14,7 @@ import numpy as np
 from extract.errors import MissingInputError
 from extract.files import is_file, write_text
 from extract.inputs import VideoInput
+from extract.names import name_text
 from extract.normalize import mended
 from extract.records import EncodedQuery, VideoFeatures, VideoRecord
 from extract.run import OnClips, extract_video, shared_backbone, store_settings
@@ -104,7 +105,7 @@ def write_json(grounding: Grounding, path: Path) -> None:
     start_s, end_s = grounding.span_s
     record = grounding.record
     content = {
-        "video": str(grounding.video),
+        "video": name_text(grounding.video),
         "query": grounding.text,
         "words": grounding.query.words,
         "width": record.width,
@@ -139,13 +140,14 @@ def _features(
     digest = source_digest(video)
     with _store(settings, place, device) as store:
         check_features(settings, store, run)
-        spare_key = f"{video.stem}-{digest[:8]}{video.suffix}"
+        name = name_text(video.name)
+        spare_key = name_text(f"{video.stem}-{digest[:8]}{video.suffix}")
         for key in (*_possible_keys(video), spare_key):
             record = store.record(key)
             if record is not None and record.source_digest == digest:
                 return layout.read(store, key), False
-        taken = store.record(video.name) is not None
-        key = spare_key if taken else video.name
+        taken = store.record(name) is not None
+        key = spare_key if taken else name
         config = replace(settings.config.extract, decode_timeout_s=decode_timeout_s)
         backbone = shared_backbone(config.backbone, config.weights, device)
         extract_video(VideoInput(path=video, key=key), store, backbone, config, on_clips)
@@ -174,4 +176,4 @@ def _possible_keys(video: Path) -> list[str]:
     """Keys under which `features` may have stored this file: its path from any folder above it."""
     # As it was named, and as what a link leads to.
     paths = dict.fromkeys([video.absolute(), video.resolve()])
-    return ["/".join(path.parts[start:]) for path in paths for start in range(len(path.parts) - 1, 0, -1)]
+    return [name_text("/".join(path.parts[start:])) for path in paths for start in range(len(path.parts) - 1, 0, -1)]

@@ -101,8 +101,9 @@ def write_index(path: Path, samples: Sequence[Sample]) -> None:
         column if isinstance(column, pa.Array) else pa.array(column, field.type)
         for column, field in zip(columns, _SCHEMA, strict=True)
     ]
-    with replacing(path) as partial:
-        pq.write_table(pa.Table.from_arrays(arrays, schema=_SCHEMA), partial, compression="zstd", row_group_size=ROWS)
+    # As an open file: pyarrow takes a name with a colon for a URL, and none that is not UTF-8.
+    with replacing(path) as partial, partial.open("wb") as file:
+        pq.write_table(pa.Table.from_arrays(arrays, schema=_SCHEMA), file, compression="zstd", row_group_size=ROWS)
 
 
 def samples_digest(samples: Iterable[Sample]) -> str:
@@ -124,11 +125,12 @@ def _boxes_column(boxes: Sequence[np.ndarray]) -> pa.Array:
 
 def _read_parquet(path: Path) -> list[Sample]:
     try:
-        file = pq.ParquetFile(path)
-        version = (file.schema_arrow.metadata or {}).get(_VERSION_KEY)
-        if version != VERSION.encode() or not file.schema_arrow.equals(_SCHEMA):
-            raise AnnotationError(f"{path}: not an index of this version; prepare it again with gkcmn-pipe prepare")
-        return [sample for batch in file.iter_batches(ROWS) for sample in _samples(batch)]
+        with path.open("rb") as raw:
+            file = pq.ParquetFile(raw)
+            version = (file.schema_arrow.metadata or {}).get(_VERSION_KEY)
+            if version != VERSION.encode() or not file.schema_arrow.equals(_SCHEMA):
+                raise AnnotationError(f"{path}: not an index of this version; prepare it again with gkcmn-pipe prepare")
+            return [sample for batch in file.iter_batches(ROWS) for sample in _samples(batch)]
     except (OSError, pa.ArrowException) as error:
         raise AnnotationError(f"{path}: not a Parquet file ({str(error).splitlines()[0]}); prepare it again") from error
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from extract.files import write_text
+from extract.names import name_text
 from pipeline.errors import PredictionError
 from pipeline.index import samples_digest
 from pipeline.intervals import Estimate, estimates
@@ -25,8 +26,8 @@ def write_report(path: Path, report: Report, *, predictions: str, index: str) ->
     """Write a report, with each sample's own scores. Raises OutputError."""
     content: dict[str, Any] = {
         "format": FORMAT,
-        "predictions": predictions,
-        "index": index,
+        "predictions": name_text(predictions),
+        "index": name_text(index),
         "samples_digest": samples_digest(report.samples),
         "protocol": report.protocol,
         "temporal_gt": report.temporal_gt,

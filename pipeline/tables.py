@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.table import Table
 
+from extract.names import printable
 from extract.records import Failure
 from extract.store import FeatureStore
 from pipeline.intervals import Estimate
@@ -57,8 +58,8 @@ def changes_table(changes: Iterable[Change]) -> Table:
     table = Table("sample", "query", "A", "B", "B - A")
     for change in changes:
         table.add_row(
-            change.id,
-            change.query,
+            printable(change.id),
+            printable(change.query),
             _percent(change.before),
             _percent(change.after),
             _percent(change.after - change.before, sign=True),
@@ -89,7 +90,7 @@ def videos_table(store: FeatureStore) -> Table:
         held, stored = maps.shape[0], int(maps.nbytes_stored())
         clips, seconds, size, count = clips + held, seconds + record.duration_s, size + stored, count + 1
         table.add_row(
-            key, str(held), f"{record.fps:.2f}", f"{record.width}x{record.height}",
+            printable(key), str(held), f"{record.fps:.2f}", f"{record.width}x{record.height}",
             f"{record.duration_s:.1f}", f"{stored / 1e6:.2f}",
         )  # fmt: skip
     table.add_section()
@@ -101,7 +102,7 @@ def failures_table(failures: Iterable[Failure]) -> Table:
     """What could not be extracted."""
     table = Table("failed", "stage", "cause", "remedy")
     for failure in failures:
-        table.add_row(failure.key, failure.stage, failure.cause, failure.remedy)
+        table.add_row(*(printable(text) for text in (failure.key, failure.stage, failure.cause, failure.remedy)))
     return table
 
 
@@ -109,13 +110,13 @@ def record_table(store: FeatureStore, key: str) -> Table:
     """All that a store knows of one video. Raises StoreError."""
     maps, record = store.lazy(key), store.record(key)
     assert record is not None
-    table = Table("", key, show_header=True)
+    table = Table("", printable(key), show_header=True)
     zeros = sum(int((piece == 0).sum()) for piece in store.pieces(key))
     values = {**asdict(record), "clips": maps.shape[0], "bytes": int(maps.nbytes_stored())}
     values["zeros"] = f"{zeros / maps.size:.3f} of all values"
     for name, value in {**values, **store.settings}.items():
         if name != "key":
-            table.add_row(name, str(value))
+            table.add_row(name, printable(str(value)))
     return table
 
 

@@ -349,6 +349,30 @@ def test_ctrl_c_at_a_terminal_ends_every_worker_with_one_line(inside: Path, tmp_
     assert "2 videos, 0 faulty" in run("verify", place).output
 
 
+def test_a_link_that_leads_nowhere_fails_alone_and_is_tried_again(inside: Path, tmp_path: Path) -> None:
+    video, link = tmp_path / "elsewhere" / "gone.mp4", tmp_path / "v" / "link.mp4"
+    write_video(tmp_path / "v" / "good.mp4", moving_square(9))
+    link.symlink_to(video)
+    result = run("features", tmp_path / "v", "--store", tmp_path / "s.zarr", code=1)
+    assert f"Failed: {link}: is a link that leads nowhere ({video}); mend or remove it" in result.stderr
+    assert "1 videos done (2 clips), 0 there already, 1 failed" in result.output
+    write_video(video, moving_square(9))
+    assert "1 videos done" in run("features", "--retry-failed", "--store", tmp_path / "s.zarr").output
+    assert sorted(FeatureStore.open(tmp_path / "s.zarr").keys()) == ["good.mp4", "link.mp4"]
+
+
+def test_a_name_never_breaks_a_line(inside: Path, tmp_path: Path) -> None:
+    name = "new\nline \x1b[31m.mp4"
+    write_video(tmp_path / name, moving_square(9))
+    place = ("--store", tmp_path / "s.zarr")
+    assert "new\\nline \\x1b[31m.mp4: 2 clips\n" in run("features", tmp_path / name, *place).stderr
+    for text in (run("inspect", tmp_path / "s.zarr").output, run("inspect", tmp_path / "s.zarr", name).output):
+        assert "new\\nline \\x1b[31m.mp4" in text
+    (tmp_path / "\n.mp4").write_text("no video")
+    assert "/\\n.mp4: not a video" in run("features", tmp_path / "\n.mp4", *place, code=1).stderr
+    assert "/\\n.mp4: not a video" in run("ground", tmp_path / "\n.mp4", "square", *place, code=1).stderr
+
+
 def test_names_in_brackets_are_shown(inside: Path, tmp_path: Path) -> None:
     name = "a [b] [c].mp4"
     write_video(tmp_path / name, moving_square(9))
@@ -500,7 +524,10 @@ def test_one_process_trains_a_run(inside: Path) -> None:
 
 def test_two_workers_of_dask_give_the_same(inside: Path, tmp_path: Path) -> None:
     place = tmp_path / "s.zarr"
-    subprocess.run([*COMMAND, "features", "clips", "--store", str(place), "--workers", "2"], check=True)
+    for name in ("model", "random", "json", "torch"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('a module of the working folder')")
+    clips = str(inside / "clips")
+    subprocess.run([*COMMAND, "features", clips, "--store", str(place), "--workers", "2"], check=True, cwd=tmp_path)
     whole, spread = FeatureStore.open("data/features.zarr"), FeatureStore.open(place)
     for key in ("a.mp4", "deep/b.mp4"):
         assert np.allclose(whole.read(key).i3d, spread.read(key).i3d, atol=2e-3, rtol=2e-3)

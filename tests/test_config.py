@@ -52,6 +52,14 @@ def test_the_file_in_the_folder_is_found(tmp_path: Path, monkeypatch: pytest.Mon
         ("[extract]\nbackbone = 'vgg'\n", "extract.backbone = 'vgg'"),
         ("train = 3\n", "train is a section"),
         ("[train\n", "not a TOML file"),
+        (f"a = {'[' * 100_000}", "nested too deeply"),
+        (f"a = {'9' * 5_000}", "not a TOML file"),
+        ("[paths]\nrun = ''\n", "paths.run = '': it is empty"),
+        ('[paths]\nstore = "a\\u0000"\n', "holds a NUL"),
+        ("[extract]\nweights = ''\n", "extract.weights = '': it is empty"),
+        ("[train]\nseed = 99999999999999999999\n", "train.seed must lie between"),
+        ("[train]\nbatch_size = 99999999999\n", "train.batch_size must be at most"),
+        ("[tool.other]\nx = 1\n", "unknown key tool"),
     ],
 )
 def test_what_is_not_allowed_names_file_and_key(tmp_path: Path, content: str, cause: str) -> None:
@@ -72,8 +80,8 @@ def test_what_is_right_only_together_is_taken_together() -> None:
 
 
 def test_errors_name_their_place(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="GKCMN_TRAIN_EPOCH: unknown key train.epoch"):
-        load_config(environ={"GKCMN_TRAIN_EPOCH": "1"})
+    with pytest.raises(ConfigError, match="GKCMN_TRAIN_EPOCHS: train.epochs = 'x'"):
+        load_config(environ={"GKCMN_TRAIN_EPOCHS": "x"})
     with pytest.raises(ConfigError, match="on the command line: model.sigma must be positive"):
         load_config({"model.sigma": "-1"}, environ={})
     with pytest.raises(ConfigError, match="has no '='"):
@@ -94,3 +102,29 @@ def test_values_come_back(tmp_path: Path) -> None:
     assert load_config(file=path, environ={}) == config
     path.write_text(config_toml(Config()))
     assert load_config(file=path, environ={}) == Config()
+
+
+def test_a_settings_file_that_is_no_text_names_itself(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_bytes(b"# caf\xe9")
+    for path in (tmp_path / "c.toml", tmp_path):
+        with pytest.raises(ConfigError, match=f"{path.name}: not a TOML file"):
+            load_config(file=path, environ={})
+
+
+def test_variables_that_are_no_settings_are_one_warning(caplog: pytest.LogCaptureFixture) -> None:
+    environ = {"GKCMN_HOME": "/x", "GKCMN_": "", "GKCMN_TRAIN": "3", "GKCMN_TRAIN_EPOCH": "3", "GKCMN_CONFIG": "x"}
+    assert load_config(environ=environ) == Config()
+    (told,) = caplog.messages
+    assert "ignored: GKCMN_, GKCMN_HOME, " in told
+    assert "GKCMN_TRAIN_EPOCH (did you mean GKCMN_TRAIN_EPOCHS?)" in told
+    assert "GKCMN_CONFIG" not in told
+
+
+def test_variables_may_have_small_letters_but_capitals_count() -> None:
+    assert load_config(environ={"GKCMN_train_epochs": "7"}).train.epochs == 7
+    assert load_config(environ={"GKCMN_train_epochs": "7", "GKCMN_TRAIN_EPOCHS": "8"}).train.epochs == 8
+
+
+def test_a_list_may_be_nested_too_deeply() -> None:
+    with pytest.raises(ConfigError, match="model.loss_weights = .*nested too deeply"):
+        load_config({"model.loss_weights": "[" * 100_000}, environ={})

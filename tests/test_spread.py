@@ -14,7 +14,13 @@ from extract.spread import Tell, spread
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_each_item_is_done_and_told_of_and_one_error_ends_no_other(workers: int) -> None:
+def test_each_item_is_done_and_told_of_and_one_error_ends_no_other(
+    workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("random", "socket", "pickle", "torch", "numpy", "model", "extract"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('a module of the working folder')")
+    monkeypatch.chdir(tmp_path)
+
     def work(item: int, tell: Tell) -> tuple[int, int]:
         tell(item, "begun")
         time.sleep(0.3)  # so that no worker does all

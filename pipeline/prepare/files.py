@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from extract.names import name_text
+from extract.tree import files_below
 from pipeline.errors import AnnotationError
 
 SPLITS = ("train", "val", "test")
@@ -50,10 +52,16 @@ def split_of(path: Path) -> str:
 
 
 def by_stem(folder: Path, suffix: str) -> dict[str, list[Path]]:
-    """Files below a folder by their names without end. Raises AnnotationError if there is none."""
+    """Files below a folder, through links too, by their names without end. Raises AnnotationError if there is none."""
     found: dict[str, list[Path]] = {}
-    for path in sorted(folder.rglob(f"*{suffix}")):
-        found.setdefault(path.stem, []).append(path)
+    try:
+        paths = files_below(folder, {suffix})
+    except OSError as error:
+        raise AnnotationError(
+            f"{error.filename or folder}: cannot be looked at ({error.strerror}); check the path and rights"
+        ) from error
+    for path in paths:
+        found.setdefault(name_text(path.stem), []).append(path)
     if not found:
         raise AnnotationError(f"{folder}: holds no {suffix} file; check the path")
     return found

@@ -12,6 +12,7 @@ from pathlib import Path
 from extract.errors import MediaError, MissingInputError
 from extract.files import write_text
 from extract.inputs import VideoInput, find_videos
+from extract.names import name_text
 from extract.records import VideoInfo
 from extract.store import FeatureStore
 from extract.video import probe, source_digest
@@ -31,7 +32,7 @@ class VideoFolder:
         self._inputs = {video.key: video for video in find_videos([str(folder)])}
         self._by_stem: dict[str, list[VideoInput]] = {}
         for video in self._inputs.values():
-            self._by_stem.setdefault(video.path.stem, []).append(video)
+            self._by_stem.setdefault(name_text(video.path.stem), []).append(video)
         self._memory = memory
         self._store = store
         self._timeout_s = timeout_s
