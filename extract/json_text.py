@@ -10,6 +10,8 @@ from typing import Any, NoReturn
 
 from extract.open_input import open_input
 
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+"""First bytes of a file that some editors write in place of UTF-8."""
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -53,9 +55,12 @@ def decode_utf8(text: bytes) -> str:
     Raises:
         ValueError: the bytes are not UTF-8.
     """
-    if text.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if text.startswith(UTF_16):
         raise ValueError("it is UTF-16; save it as UTF-8")
-    return text.decode("utf-8-sig")
+    try:
+        return text.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte {error.start + 1} is not UTF-8; save it as UTF-8") from None
 
 
 def read_json_file(path: Path) -> Any:  # noqa: ANN401 - whatever it holds

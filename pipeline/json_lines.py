@@ -9,7 +9,7 @@ from typing import Annotated, BinaryIO, TypeVar
 from pydantic import BaseModel, BeforeValidator, Strict, ValidationError
 
 from extract.errors import GkcmnError
-from extract.json_text import decode_utf8, parse_json
+from extract.json_text import UTF_16, parse_json
 from extract.open_input import open_input
 
 Record = TypeVar("Record", bound=BaseModel)
@@ -62,20 +62,19 @@ def first_fault(error: ValidationError) -> str:
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:
-    for number, line in enumerate(file):
-        if number == 0:
-            for mark, meaning in _BINARY.items():
-                if line.startswith(mark):
-                    raise ValueError(f"it {meaning}")
-            if line.startswith((b"\xff\xfe", b"\xfe\xff")):
-                decode_utf8(line)
-            line = line.removeprefix(b"\xef\xbb\xbf")  # noqa: PLW2901 - the mark is no part of the line
-        yield line
+    first = file.readline()
+    for mark, meaning in _BINARY.items():
+        if first.startswith(mark):
+            raise ValueError(f"it {meaning}")
+    if first.startswith(UTF_16):
+        raise ValueError("it is UTF-16; save it as UTF-8")
+    yield first.removeprefix(b"\xef\xbb\xbf")
+    yield from file
 
 
 def _parse(model: type[Record], line: bytes, where: str, error: type[GkcmnError]) -> Record:
     try:
-        if _may_repeat_a_key(line):
+        if _needs_a_closer_look(line):
             parse_json(line)
         return model.model_validate_json(line)
     except ValidationError as fault:
@@ -84,10 +83,21 @@ def _parse(model: type[Record], line: bytes, where: str, error: type[GkcmnError]
         raise error(f"{where}: the line: {fault}; {_REMEDY}") from fault
 
 
-def _may_repeat_a_key(line: bytes) -> bool:
-    """Whether a key could stand twice in one object: pydantic takes the last, and to parse every line twice is slow."""
-    if b"\\" in line or line.count(b"{") > 1:
+def _needs_a_closer_look(line: bytes) -> bool:
+    """Whether a key could stand twice in one object or a number be NaN where pydantic overlooks it.
+
+    To parse every line twice would be slow.
+    """
+    if b"\\" in line or line.count(b"{") > 1 or b"NaN" in line or b"Infinity" in line or not _is_utf8(line):
         return True
     parts = line.split(b'"')  # without escapes, each odd part is a string
     keys = [text for text, after in zip(parts[1::2], parts[2::2], strict=False) if after.lstrip().startswith(b":")]
     return len(set(keys)) < len(keys)
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.errors import AnnotationError
 from pipeline.json_lines import BoxSides, FrameNumber, json_records
-from pipeline.sample_rules import first_fault
+from pipeline.sample_rules import count_fault, first_fault
 from pipeline.types import Kind, Sample
 
 _Frame = Annotated[FrameNumber, Field(ge=-(2**53), le=2**53)]
@@ -49,12 +49,9 @@ def plain_records(path: Path) -> Iterator[tuple[int, PlainRecord]]:
         AnnotationError: the file cannot be read, or a line has another form; the message names the line.
     """
     for number, record in json_records(path, PlainRecord, AnnotationError):
-        start, end = record.span
-        if start < end and len(record.boxes) != end - start:
-            raise AnnotationError(
-                f"{path}:{number}: boxes: {len(record.boxes)} boxes for a span of {end - start} frames; "
-                "give one a frame, null where nothing is to be seen"
-            )
+        is_span = record.span[0] < record.span[1]
+        if is_span and (fault := count_fault(len(record.boxes), record.span)) is not None:
+            raise AnnotationError(f"{path}:{number}: {fault}")
         yield number, record
 
 

@@ -12,6 +12,7 @@ from typing import Protocol, get_args
 
 import numpy as np
 
+from extract.normalize import has_words
 from pipeline.types import Kind, Sample, Span
 
 MAX_FRAMES = 10**7
@@ -20,6 +21,8 @@ MAX_PIXELS = 10**7
 """Pixel coordinates lie within plus and minus this."""
 SPAN_BEYOND_SEGMENT = 1
 """Frames by which a span may end after its segment: VidSTG's files do not agree on whether an end is included."""
+TOGETHER = 1024
+"""Samples whose boxes are looked at in one go: few enough to hold twice."""
 _KINDS = get_args(Kind)
 
 
@@ -41,7 +44,7 @@ class Facts(Protocol):
     """All of a record but its boxes; `Sample` and `Draft` have them."""
 
     @property
-    def id(self) -> str: ...  # noqa: A003 - the record's own name for it
+    def id(self) -> str: ...
     @property
     def video(self) -> str: ...
     @property
@@ -70,14 +73,11 @@ def first_fault(samples: Sequence[Sample], seen: set[str], *, need_box: bool = F
         seen: ids of the samples before these; theirs are added.
         need_box: whether a sample without any box is a fault; without boxes time alone can be scored.
     """
-    for row, sample in enumerate(samples):
-        fault = facts_fault(sample) or _boxes_fault(sample, need_box=need_box)
-        if fault is None and sample.id in seen:
-            fault = _unusable("id", f"{sample.id!r} stands twice", "make ids distinct")
-        if fault is not None:
-            return _first_box_fault(samples[:row]) or (row, fault)
-        seen.add(sample.id)
-    return _first_box_fault(samples)
+    for begin in range(0, len(samples), TOGETHER):
+        part = samples[begin : begin + TOGETHER]
+        if (found := _first_fault(part, seen, need_box=need_box)) is not None:
+            return begin + found[0], found[1]
+    return None
 
 
 def facts_fault(record: Facts) -> Fault | None:
@@ -92,13 +92,13 @@ def beyond_video(record: Facts, frame_count: int) -> Fault | None:
             rule="span outside video",
             field="span",
             cause=f"the span {list(record.span)} ends after its video of {frame_count} frames",
-            remedy="mend it, or prepare the index again",
+            remedy="prepare the index again, which then takes the store's count",
         )
     if record.segment is not None and record.segment[1] > frame_count:
         return _unusable(
             "segment",
             f"the segment {list(record.segment)} ends after its video of {frame_count} frames",
-            "mend it, or prepare the index again",
+            "prepare the index again, which then takes the store's count",
         )
     return None
 
@@ -114,7 +114,7 @@ def unusable_boxes(boxes: np.ndarray, width: np.ndarray, height: np.ndarray) -> 
     Returns:
         bool (box,).
     """
-    # Side by side, as numpy is slow where it reduces rows of four. What is ordered and bounded below and above is finite.
+    # Column by column, because numpy reduces rows of four slowly. What is ordered and bounded is finite.
     x1, y1, x2, y2 = boxes.T
     sound = (x1 < x2) & (y1 < y2)
     sound &= (x1 >= -MAX_PIXELS) & (y1 >= -MAX_PIXELS) & (x2 <= MAX_PIXELS) & (y2 <= MAX_PIXELS)
@@ -123,6 +123,19 @@ def unusable_boxes(boxes: np.ndarray, width: np.ndarray, height: np.ndarray) -> 
     places = np.flatnonzero(bad)
     bad[places[np.isnan(boxes[places]).all(axis=1)]] = False
     return bad
+
+
+def count_fault(boxes: int, span: Span) -> Fault | None:
+    """Why that many boxes cannot be those of a span, if so."""
+    frames = max(0, span[1] - span[0])
+    if boxes == frames:
+        return None
+    return Fault(
+        rule="no box",
+        field="boxes",
+        cause=f"{boxes} boxes for a span of {frames} frames",
+        remedy="give one a frame, null where nothing is to be seen",
+    )
 
 
 def box_fault(box: Sequence[float], size: tuple[int, int] | None) -> Fault:
@@ -138,9 +151,21 @@ def box_fault(box: Sequence[float], size: tuple[int, int] | None) -> Fault:
     return Fault(rule="no box", field="boxes", cause=cause, remedy="boxes are [x1, y1, x2, y2] in pixels of the source")
 
 
+def _first_fault(samples: Sequence[Sample], seen: set[str], *, need_box: bool) -> tuple[int, Fault] | None:
+    for row, sample in enumerate(samples):
+        fault = facts_fault(sample) or _boxes_fault(sample, need_box=need_box)
+        if fault is None and sample.id in seen:
+            fault = _unusable("id", f"{sample.id!r} stands twice", "make ids distinct")
+        if fault is not None:
+            return _first_box_fault(samples[:row]) or (row, fault)
+        seen.add(sample.id)
+    return _first_box_fault(samples)
+
+
 def _text_fault(record: Facts) -> Fault | None:
-    if not record.query.strip():
-        return Fault(rule="empty sentence", field="query", cause="it is empty", remedy="say what is to be found")
+    if not has_words(record.query):
+        cause = f"{record.query[:60]!a} has no words" if record.query.strip() else "it is empty"
+        return Fault(rule="empty sentence", field="query", cause=cause, remedy="say what is to be found")
     for field, text in (("id", record.id), ("video", record.video), ("split", record.split)):
         if text is not None and not text.strip():
             return _unusable(field, "it is empty", "leave it out" if field == "split" else "give it")
@@ -207,14 +232,8 @@ def _video_facts_fault(record: Facts) -> Fault | None:
 
 def _boxes_fault(sample: Sample, *, need_box: bool) -> Fault | None:
     """Why the boxes cannot be used, whatever their numbers are."""
-    frames = sample.span[1] - sample.span[0]
-    if len(sample.boxes) != frames:
-        return Fault(
-            rule="no box",
-            field="boxes",
-            cause=f"{len(sample.boxes)} boxes for a span of {frames} frames",
-            remedy="give one a frame, null where nothing is to be seen",
-        )
+    if (fault := count_fault(len(sample.boxes), sample.span)) is not None:
+        return fault
     if need_box and np.isnan(sample.boxes).all():
         return Fault(
             rule="no box", field="boxes", cause="no frame of the span has a box", remedy="leave the sample out"
