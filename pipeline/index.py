@@ -182,27 +182,12 @@ def _check_form(path: Path, schema: pa.Schema) -> None:
 
 def _samples(batch: pa.RecordBatch, path: Path, before: int, seen: set[str]) -> list[Sample]:
     """The samples of one batch, that follows `before` rows; raises AnnotationError at one that cannot be used."""
-
-    def refuse(row: int, fault: Fault) -> AnnotationError:
-        name = _cell(batch, "id", row)
-        return AnnotationError(f"{path}: row {before + row + 1} (id {name!a}): {fault}")
-
-    for row, fault in _form_faults(batch):
-        raise refuse(row, fault)
+    boxes, offsets, unread = _boxes_of(batch)
+    if faults := [*_form_faults(batch), *unread]:
+        row, fault = min(faults, key=lambda found: found[0])
+        _samples(batch.slice(0, row), path, before, seen)  # a row before it may have another fault
+        raise _refused(batch, path, before, row, fault)
     column = {name: batch.column(name).to_pylist() for name in batch.schema.names if name != "boxes"}
-    lists = batch.column("boxes")
-    frames = lists.values
-    # A null frame's own four values are there all the same, and mean nothing.
-    boxes = frames.values.slice(4 * frames.offset, 4 * len(frames)).to_numpy(zero_copy_only=False)
-    boxes = boxes.reshape(-1, 4).copy()
-    hidden = frames.is_null().to_numpy(zero_copy_only=False)
-    offsets = lists.offsets.to_numpy()
-    no_number = np.isnan(boxes)
-    no_number[hidden] = False
-    if no_number.any():
-        frame = int(no_number.any(axis=1).argmax())
-        raise refuse(int(np.searchsorted(offsets, frame, side="right")) - 1, box_fault(boxes[frame].tolist(), None))
-    boxes[hidden] = np.nan
     samples = [
         Sample(
             id=column["id"][row],
@@ -220,8 +205,35 @@ def _samples(batch: pa.RecordBatch, path: Path, before: int, seen: set[str]) -> 
         for row, (start, end) in enumerate(pairwise(offsets))
     ]
     if (found := first_fault(samples, seen)) is not None:
-        raise refuse(*found)
+        raise _refused(batch, path, before, *found)
     return samples
+
+
+def _refused(batch: pa.RecordBatch, path: Path, before: int, row: int, fault: Fault) -> AnnotationError:
+    return AnnotationError(f"{path}: row {before + row + 1} (id {_cell(batch, 'id', row)!a}): {fault}")
+
+
+def _boxes_of(batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray, list[tuple[int, Fault]]]:
+    """Boxes as float32 (frame, 4), NaN where null; int (row + 1,), where each row's begin; and the first faulty row.
+
+    A NaN that is not null is a fault.
+    """
+    lists = batch.column("boxes")
+    offsets = lists.offsets.to_numpy()
+    frames = lists.values.slice(int(offsets[0]), int(offsets[-1] - offsets[0]))
+    # A null frame's own four values are there all the same, and mean nothing.
+    boxes = frames.values.slice(4 * frames.offset, 4 * len(frames)).to_numpy(zero_copy_only=False)
+    boxes = boxes.reshape(-1, 4).copy()
+    hidden = frames.is_null().to_numpy(zero_copy_only=False)
+    offsets = offsets - offsets[0]
+    no_number = np.isnan(boxes)
+    no_number[hidden] = False
+    boxes[hidden] = np.nan
+    if not no_number.any():
+        return boxes, offsets, []
+    frame = int(no_number.any(axis=1).argmax())
+    row = int(np.searchsorted(offsets, frame, side="right")) - 1
+    return boxes, offsets, [(row, box_fault(boxes[frame].tolist(), None))]
 
 
 def _form_faults(batch: pa.RecordBatch) -> Iterator[tuple[int, Fault]]:
