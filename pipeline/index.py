@@ -154,10 +154,11 @@ def _read_parquet(path: Path) -> list[Sample]:
     samples: list[Sample] = []
     seen: set[str] = set()
     try:
-        file = pq.ParquetFile(path)
-        _check_form(path, file.schema_arrow)
-        for batch in file.iter_batches(ROWS):
-            samples += _samples(batch, path, len(samples), seen)
+        with open_input(path) as raw:  # by its name alone, pyarrow takes a:b for a URL
+            file = pq.ParquetFile(raw)
+            _check_form(path, file.schema_arrow)
+            for batch in file.iter_batches(ROWS):
+                samples += _samples(batch, path, len(samples), seen)
     except (OSError, pa.ArrowException) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise AnnotationError(f"{path}: not a Parquet file ({reason}); prepare it again") from error

@@ -378,7 +378,7 @@ def test_a_prediction_that_cannot_be_used(tmp_path: Path, change: dict[str, Any]
 
 
 def test_predictions_that_are_only_wrong_are_scored(tmp_path: Path) -> None:
-    lines = [
+    lines: list[dict[str, Any]] = [
         {"id": "0", "span": [5, 5]},
         {"id": "1", "span": [-4, 10**6], "boxes": {"-9": BOX, "2000000": BOX}},
         {"id": "2", "span": [0, 4000], "boxes": [BOX] * 4000},
@@ -414,6 +414,7 @@ def test_mutated_reports_are_compared_or_one_line(tmp_path: Path) -> None:
     write_report(tmp_path / "a.json", score(samples, found, thresholds=[0.5]), predictions="p", index="i")
     whole = json.loads((tmp_path / "a.json").read_text())
     whole["groups"] = {"all": whole["groups"]["all"]}
+    del whole["trivial"]["segment, mean box"]
     outcomes = set()
     for _, content in mutations(whole):
         (tmp_path / "b.json").write_text(json.dumps(content))
