@@ -76,6 +76,7 @@ BOTH = [
     ({"query": None}, "query"),
     ({"query": ""}, "query: it is empty"),
     ({"query": " \t"}, "query: it is empty"),
+    ({"query": "\u200b?!"}, "query: .* has no words"),
     ({"kind": None}, "kind"),
     ({"kind": "song"}, "kind"),
     ({"split": ""}, "split: it is empty"),
