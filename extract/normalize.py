@@ -80,7 +80,7 @@ def parted(word: str, *, joints: str = "'") -> str:
 
 def has_words(text: str) -> bool:
     """Whether a query has any word: any letter or digit, once it is normalized."""
-    return any(map(str.isalnum, normalize_query(text)))
+    return any(map(str.isalnum, text if _PLAIN.fullmatch(text) else normalize_query(text)))
 
 
 def mended(text: str) -> str:

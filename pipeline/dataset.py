@@ -14,10 +14,10 @@ from extract.records import EncodedQuery, VideoFeatures, VideoRecord
 from extract.store import FeatureStore
 from model.io import ModelInput, ModelTarget
 from pipeline.errors import AnnotationError
+from pipeline.sample_rules import first_fault
 from pipeline.steps import StepAxis, interpolate_boxes, step_axis
 from pipeline.types import Sample, Span
 
-MEND = "prepare the index again, which then takes the store's count"
 NEAR_FRAMES = 2.0
 """A step has a true box if a labelled frame lies that near to its moment."""
 
@@ -154,7 +154,7 @@ class GroundingDataset(Dataset[Example]):
         """Check that the store holds what the samples need.
 
         Raises:
-            AnnotationError: a video is not in the store, or a span ends after its video.
+            AnnotationError: a video is not in the store, a sample has no box, or one does not fit its video.
         """
         self.samples = list(samples)
         self._store = store
@@ -171,6 +171,7 @@ class GroundingDataset(Dataset[Example]):
                 f"{self._store.place}: lacks {len(missing)} of {len(records)} videos of the index, first "
                 f"{missing[0]!r}; extract them with: gkcmn-pipe features VIDEOS --store {self._store.place}"
             )
+        known: list[Sample] = []
         for sample in self.samples:
             if not sample.labelled.any():
                 raise AnnotationError(
@@ -178,22 +179,9 @@ class GroundingDataset(Dataset[Example]):
                 )
             record = records[sample.video]
             assert record is not None
-            if sample.segment is not None and sample.segment[1] > record.frame_count:
-                raise AnnotationError(
-                    f"sample {sample.id!r}: its segment ends at frame {sample.segment[1]}, {sample.video!r} has "
-                    f"{record.frame_count}; {MEND}"
-                )
-            inside = sample.boxes[:, :2] < (record.width, record.height)
-            if not (np.isnan(sample.boxes[:, 0]) | (inside.all(axis=1) & (sample.boxes[:, 2:] > 0).all(axis=1))).all():
-                raise AnnotationError(
-                    f"sample {sample.id!r}: a box lies outside the {record.width}x{record.height} picture; "
-                    "boxes are in pixels of the source"
-                )
-            if sample.span[1] > record.frame_count:
-                raise AnnotationError(
-                    f"sample {sample.id!r}: its span ends at frame {sample.span[1]}, {sample.video!r} has "
-                    f"{record.frame_count}; {MEND}"
-                )
+            known.append(replace(sample, size=(record.width, record.height), frame_count=record.frame_count))
+        if (found := first_fault(known, set())) is not None:
+            raise AnnotationError(f"sample {known[found[0]].id!r}: {found[1]}")
 
     def __len__(self) -> int:
         return len(self.samples)

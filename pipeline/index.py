@@ -11,20 +11,27 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from extract.files import is_there, replacing
+from extract.open_input import open_input
 from pipeline.errors import AnnotationError
 from pipeline.plain import read_plain
+from pipeline.sample_rules import Fault, box_fault, first_fault
 from pipeline.types import Sample, Span
 
 VERSION = "1"
 _VERSION_KEY = b"gkcmn_index_version"
 ROWS = 1024
 """Samples that are written and read together: few enough to hold twice."""
+_MAGIC = b"PAR1"
+_NEEDED = ("id", "video", "query", "kind", "span_start", "span_end", "boxes")
+_PAIRS = (("segment_start", "segment_end"), ("width", "height"))
+"""Columns of which both are null or none is."""
 _SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -49,15 +56,18 @@ _SCHEMA = pa.schema(
 def read_index(path: Path, *, split: str | None = None) -> list[Sample]:
     """All samples of an index, or those of one split.
 
+    Whether a file is Parquet is told by its content; one named .parquet must be.
+
     Raises:
-        AnnotationError: there is no index, it holds no sample, or a record cannot be used.
+        AnnotationError: there is no index, it holds no sample, or a record cannot be used: the message names the
+            first such line, or row (from 1) and id, and its field.
     """
     if not is_there(path):
         raise AnnotationError(
             f"{path}: no index of labelled samples; make one with gkcmn-pipe prepare, "
             "or draw labelled videos with gkcmn-pipe synth"
         )
-    return of_split(_read_parquet(path) if path.suffix == ".parquet" else read_plain(path), split, path)
+    return of_split(_read_parquet(path) if _is_parquet(path) else read_plain(path), split, path)
 
 
 def of_split(samples: Sequence[Sample], split: str | None, path: Path) -> list[Sample]:
@@ -78,7 +88,14 @@ def train_samples(samples: Sequence[Sample]) -> list[Sample]:
 
 
 def write_index(path: Path, samples: Sequence[Sample]) -> None:
-    """Write samples as Parquet. Raises OutputError."""
+    """Write samples as Parquet.
+
+    Raises:
+        AnnotationError: a sample could not be read back, by `pipeline.sample_rules`.
+        OutputError: the file cannot be written.
+    """
+    if (found := first_fault(samples, set())) is not None:
+        raise AnnotationError(f"{path}: sample {samples[found[0]].id!a}: {found[1]}")
     segments = [sample.segment or (None, None) for sample in samples]
     sizes = [sample.size or (None, None) for sample in samples]
     columns = [
@@ -123,27 +140,58 @@ def _boxes_column(boxes: Sequence[np.ndarray]) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offsets), lists)
 
 
-def _read_parquet(path: Path) -> list[Sample]:
+def _is_parquet(path: Path) -> bool:
+    """Raises AnnotationError if the file cannot be read."""
+    if path.is_fifo():  # its first bytes could not be put back
+        return False
     try:
-        with path.open("rb") as raw:
+        with open_input(path) as file:
+            return file.read(len(_MAGIC)) == _MAGIC or path.suffix.lower() == ".parquet"
+    except OSError as error:
+        raise AnnotationError(f"{path}: cannot be read ({error.strerror}); give an index") from error
+
+
+def _read_parquet(path: Path) -> list[Sample]:
+    samples: list[Sample] = []
+    seen: set[str] = set()
+    try:
+        with open_input(path) as raw:  # by its name alone, pyarrow takes a:b for a URL
             file = pq.ParquetFile(raw)
-            version = (file.schema_arrow.metadata or {}).get(_VERSION_KEY)
-            if version != VERSION.encode() or not file.schema_arrow.equals(_SCHEMA):
-                raise AnnotationError(f"{path}: not an index of this version; prepare it again with gkcmn-pipe prepare")
-            return [sample for batch in file.iter_batches(ROWS) for sample in _samples(batch)]
+            _check_form(path, file.schema_arrow)
+            for batch in file.iter_batches(ROWS):
+                samples += _samples(batch, path, len(samples), seen)
     except (OSError, pa.ArrowException) as error:
-        raise AnnotationError(f"{path}: not a Parquet file ({str(error).splitlines()[0]}); prepare it again") from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise AnnotationError(f"{path}: not a Parquet file ({reason}); prepare it again") from error
+    return samples
 
 
-def _samples(batch: pa.RecordBatch) -> Iterator[Sample]:
+def _check_form(path: Path, schema: pa.Schema) -> None:
+    """Raise AnnotationError if a Parquet file is no index, or one column has another type."""
+    remedy = "prepare it again with gkcmn-pipe prepare"
+    if schema.names != _SCHEMA.names:
+        odd = sorted({*schema.names} ^ {*_SCHEMA.names}) or schema.names
+        which = ", ".join(repr(name) for name in odd[:3])
+        raise AnnotationError(f"{path}: not an index: its columns differ in {which}; {remedy}")
+    for given, wanted in zip(schema, _SCHEMA, strict=True):
+        if not given.equals(wanted):
+            raise AnnotationError(
+                f"{path}: not an index: {wanted.name}: holds {given.type}, not {wanted.type}; {remedy}"
+            )
+    if (schema.metadata or {}).get(_VERSION_KEY) != VERSION.encode():
+        raise AnnotationError(f"{path}: not an index of this version; {remedy}")
+
+
+def _samples(batch: pa.RecordBatch, path: Path, before: int, seen: set[str]) -> list[Sample]:
+    """The samples of one batch, that follows `before` rows; raises AnnotationError at one that cannot be used."""
+    boxes, offsets, unread = _boxes_of(batch)
+    if faults := [*_form_faults(batch), *unread]:
+        row, fault = min(faults, key=lambda found: found[0])
+        _samples(batch.slice(0, row), path, before, seen)  # a row before it may have another fault
+        raise _refused(batch, path, before, row, fault)
     column = {name: batch.column(name).to_pylist() for name in batch.schema.names if name != "boxes"}
-    lists = batch.column("boxes")
-    frames = lists.values
-    # A null frame's own four values are there all the same, and mean nothing.
-    boxes = frames.values.to_numpy(zero_copy_only=False).reshape(-1, 4).copy()
-    boxes[frames.is_null().to_numpy(zero_copy_only=False)] = np.nan
-    for row, (start, end) in enumerate(pairwise(lists.offsets.to_numpy())):
-        yield Sample(
+    samples = [
+        Sample(
             id=column["id"][row],
             video=column["video"][row],
             query=column["query"][row],
@@ -156,6 +204,63 @@ def _samples(batch: pa.RecordBatch) -> Iterator[Sample]:
             frame_count=column["frame_count"][row],
             fps=column["fps"][row],
         )
+        for row, (start, end) in enumerate(pairwise(offsets))
+    ]
+    if (found := first_fault(samples, seen)) is not None:
+        raise _refused(batch, path, before, *found)
+    return samples
+
+
+def _refused(batch: pa.RecordBatch, path: Path, before: int, row: int, fault: Fault) -> AnnotationError:
+    return AnnotationError(f"{path}: row {before + row + 1} (id {_cell(batch, 'id', row)!a}): {fault}")
+
+
+def _boxes_of(batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray, list[tuple[int, Fault]]]:
+    """Boxes as float32 (frame, 4), NaN where null; int (row + 1,), where each row's begin; and the first faulty row.
+
+    A NaN that is not null is a fault.
+    """
+    lists = batch.column("boxes")
+    offsets = lists.offsets.to_numpy()
+    frames = lists.values.slice(int(offsets[0]), int(offsets[-1] - offsets[0]))
+    # A null frame's own four values are there all the same, and mean nothing.
+    boxes = frames.values.slice(4 * frames.offset, 4 * len(frames)).to_numpy(zero_copy_only=False)
+    boxes = boxes.reshape(-1, 4).copy()
+    hidden = frames.is_null().to_numpy(zero_copy_only=False)
+    offsets = offsets - offsets[0]
+    no_number = np.isnan(boxes)
+    no_number[hidden] = False
+    boxes[hidden] = np.nan
+    if not no_number.any():
+        return boxes, offsets, []
+    frame = int(no_number.any(axis=1).argmax())
+    row = int(np.searchsorted(offsets, frame, side="right")) - 1
+    return boxes, offsets, [(row, box_fault(boxes[frame].tolist(), None))]
+
+
+def _form_faults(batch: pa.RecordBatch) -> Iterator[tuple[int, Fault]]:
+    """Rows in which a field is null that must not be, or holds no text."""
+    null = {name: batch.column(name).is_null().to_numpy(zero_copy_only=False) for name in batch.schema.names}
+    missing = {name: null[name] for name in _NEEDED}
+    for one, other in _PAIRS:
+        missing[one], missing[other] = null[one] & ~null[other], null[other] & ~null[one]
+    for name, rows in missing.items():
+        if rows.any():
+            yield int(rows.argmax()), Fault(rule="unusable value", field=name, cause="it is null", remedy="give it")
+    for name in ("id", "video", "query", "kind", "split"):
+        try:
+            batch.column(name).validate(full=True)
+        except pa.ArrowInvalid:
+            row = next(row for row in range(batch.num_rows) if _cell(batch, name, row) is None and not null[name][row])
+            yield row, Fault(rule="unusable value", field=name, cause="it is not UTF-8", remedy="prepare it again")
+
+
+def _cell(batch: pa.RecordBatch, name: str, row: int) -> Any:  # noqa: ANN401 - whatever it holds
+    """One value; None if it is text that is not UTF-8."""
+    try:
+        return batch.column(name)[row].as_py()
+    except UnicodeDecodeError:
+        return None
 
 
 def _pair(first: int | None, second: int | None) -> Span | None:

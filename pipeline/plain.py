@@ -14,104 +14,92 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.errors import AnnotationError
+from pipeline.json_lines import BoxSides, FrameNumber, json_records
+from pipeline.sample_rules import count_fault, first_fault
 from pipeline.types import Kind, Sample
 
-_Frame = Annotated[int, Field(ge=0)]
-_Box = tuple[float, float, float, float]
+_Frame = Annotated[FrameNumber, Field(ge=-(2**53), le=2**53)]
+CHECKED_TOGETHER = 256
+"""Samples that are checked in one go, which is quicker than one by one."""
+_Text = Annotated[str, Field(strict=True)]
 
 
 class PlainRecord(BaseModel):
-    """One line, of the right form; whether it makes sense is another matter."""
+    """One line, of the right form; `pipeline.sample_rules` says whether it can be used."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    video: Annotated[str, Field(min_length=1)]
-    query: Annotated[str, Field(min_length=1)]
+    video: _Text
+    query: _Text
     span: tuple[_Frame, _Frame]
-    boxes: list[_Box | None]
-    id: str | None = None
+    boxes: list[BoxSides | None]
+    id: _Text | None = None
     kind: Kind = "declarative"
     segment: tuple[_Frame, _Frame] | None = None
-    split: str | None = None
+    split: _Text | None = None
 
 
 def plain_records(path: Path) -> Iterator[tuple[int, PlainRecord]]:
     """Each line's number and record, with a box or null for each frame of its span, if that is one.
 
-    Raises AnnotationError, naming the line, where one has another form.
+    Raises:
+        AnnotationError: the file cannot be read, or a line has another form; the message names the line.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise AnnotationError(f"{path}: cannot be read ({error}); give a file of JSON lines") from error
-    for number, line in enumerate(text.split("\n"), start=1):  # JSON's strings may hold other ends of lines
-        if line.strip():
-            try:
-                record = PlainRecord.model_validate_json(line)
-            except ValidationError as error:
-                raise AnnotationError(f"{path}:{number}: {first_fault(error)}; see README for the format") from error
-            start, end = record.span
-            if start < end and len(record.boxes) != end - start:
-                raise AnnotationError(
-                    f"{path}:{number}: {len(record.boxes)} boxes for a span of {end - start} frames; "
-                    "give one a frame, null where nothing is to be seen"
-                )
-            yield number, record
-
-
-def first_fault(error: ValidationError) -> str:
-    """Where a line has another form than it should, and how."""
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    return f"{key or 'the line'}: {first['msg']}"
+    for number, record in json_records(path, PlainRecord, AnnotationError):
+        is_span = record.span[0] < record.span[1]
+        if is_span and (fault := count_fault(len(record.boxes), record.span)) is not None:
+            raise AnnotationError(f"{path}:{number}: {fault}")
+        yield number, record
 
 
 def read_plain(path: Path) -> list[Sample]:
-    """All samples of a file of JSON lines. Raises AnnotationError at the first that cannot be used."""
-    samples: dict[str, Sample] = {}
-    for number, record in plain_records(path):
-        where = f"{path}:{number}"
-        sample = _sample(record, where=where, default_id=str(number))
-        if sample.id in samples:
-            raise AnnotationError(f"{where}: id {sample.id!r} stands twice; make ids distinct")
-        samples[sample.id] = sample
-    return list(samples.values())
+    """All samples of a file of JSON lines.
+
+    Raises:
+        AnnotationError: a line cannot be used; the message names the first.
+    """
+    lines: list[int] = []
+    samples: list[Sample] = []
+    seen: set[str] = set()
+    checked = 0
+
+    def check() -> None:
+        nonlocal checked
+        if (found := first_fault(samples[checked:], seen, need_box=True)) is not None:
+            row, fault = found
+            raise AnnotationError(f"{path}:{lines[checked + row]}: {fault}")
+        checked = len(samples)
+
+    try:
+        for number, record in plain_records(path):
+            lines.append(number)
+            samples.append(_sample(record, default_id=str(number)))
+            if len(samples) - checked == CHECKED_TOGETHER:
+                check()
+    except AnnotationError:
+        check()  # an earlier line may have a fault too, and the first one is named
+        raise
+    check()
+    return samples
 
 
-def _sample(record: PlainRecord, *, where: str, default_id: str) -> Sample:
-    start, end = record.span
-    if end <= start:
-        raise AnnotationError(f"{where}: span {list(record.span)} is empty; its end is the frame after the last")
-    if record.segment is not None and not record.segment[0] <= start < end <= record.segment[1] + 1:
-        raise AnnotationError(
-            f"{where}: the span {[start, end]} exceeds the segment {list(record.segment)}; mend either "
-            "(one frame at its end is allowed)"
-        )
+def _sample(record: PlainRecord, *, default_id: str) -> Sample:
     return Sample(
-        id=record.id or default_id,
+        id=default_id if record.id is None else record.id,
         video=record.video,
         query=record.query,
         kind=record.kind,
         segment=record.segment,
         span=record.span,
-        boxes=_box_array(record.boxes, where),
+        boxes=box_rows(record.boxes),
         split=record.split,
     )
 
 
-def _box_array(boxes: Sequence[_Box | None], where: str) -> np.ndarray:
-    array = box_rows(boxes)
-    for box in boxes:
-        if box is not None and (box[2] <= box[0] or box[3] <= box[1]):
-            raise AnnotationError(f"{where}: box {list(box)} is empty; boxes are [x1, y1, x2, y2]")
-    if np.isnan(array).all():
-        raise AnnotationError(f"{where}: no frame of the span has a box; leave the sample out")
-    return array
-
-
-def box_rows(boxes: Sequence[_Box | None]) -> np.ndarray:
-    """Boxes as float32 (frame, 4), NaN where there is none."""
-    return np.array([box or (np.nan,) * 4 for box in boxes], np.float32).reshape(-1, 4)
+def box_rows(boxes: Sequence[BoxSides | None]) -> np.ndarray:
+    """Boxes as float32 (frame, 4), NaN where there is none and infinity where a number is too large."""
+    with np.errstate(over="ignore"):
+        return np.array([box or (np.nan,) * 4 for box in boxes], np.float32).reshape(-1, 4)

@@ -4,22 +4,74 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 
 from extract.files import write_text
+from extract.json_text import read_json_file
 from extract.names import name_text
 from pipeline.errors import PredictionError
 from pipeline.index import samples_digest
 from pipeline.intervals import Estimate, estimates
+from pipeline.json_lines import first_fault
 from pipeline.metrics import SampleScore
+from pipeline.protocols import Protocol
 from pipeline.score import Group, Report, metric_columns
 
 FORMAT = 1
+
+_REMEDY = "make one with: gkcmn-pipe score PREDICTIONS INDEX --json FILE"
+_Share = Annotated[float, Strict(), Field(ge=0, le=1 + 1e-6)]
+"""A score in [0, 1], which rounding may exceed."""
+_Count = Annotated[int, Strict(), Field(ge=0)]
+_Text = Annotated[str, Strict()]
+
+
+class _Form(BaseModel):
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+
+
+class _Estimate(_Form):
+    mean: _Share | None
+    low: _Share | None
+    high: _Share | None
+
+
+class _Group(_Form):
+    model_config = ConfigDict(extra="allow")
+
+    samples: _Count
+    __pydantic_extra__: dict[str, _Estimate]
+
+
+class _Line(_Form):
+    id: Annotated[_Text, Field(min_length=1)]
+    video: Annotated[_Text, Field(min_length=1)]
+    query: _Text
+    tiou: _Share
+    viou: _Share | None
+
+
+class _File(_Form):
+    """The form of a report; see `write_report`."""
+
+    format: Literal[1]
+    predictions: _Text
+    index: _Text
+    samples_digest: _Text
+    protocol: Protocol
+    temporal_gt: Annotated[bool, Strict()]
+    thresholds: list[_Share]
+    groups: dict[str, dict[str, _Group]]
+    trivial: dict[str, _Group]
+    missing: list[_Text]
+    samples: Annotated[list[_Line], Field(min_length=1)]
 
 
 def write_report(path: Path, report: Report, *, predictions: str, index: str) -> None:
@@ -83,6 +135,12 @@ def compare_reports(before: Path, after: Path) -> Comparison:
         if a[key] != b[key]:
             what = "other samples" if key == "samples_digest" else f"another {key} ({a[key]} and {b[key]})"
             raise PredictionError(f"{before}, {after}: scored with {what}; score both against the same index alike")
+    for one, other in zip(a["samples"], b["samples"], strict=False):
+        if one["id"] != other["id"] or (one["viou"] is None) != (other["viou"] is None):
+            raise PredictionError(f"{before}, {after}: sample {one['id']!r}: differs in {after}; {_REMEDY}")
+    if len(a["samples"]) != len(b["samples"]):
+        counts = f"{len(a['samples'])} and {len(b['samples'])}"
+        raise PredictionError(f"{before}, {after}: samples: there are {counts} of them; {_REMEDY}")
     table = [report_columns(a), report_columns(b)]
     found = estimates(
         np.stack(list(table[1].values()), axis=1) - np.stack(list(table[0].values()), axis=1),
@@ -114,14 +172,34 @@ def report_columns(content: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 def read_report(path: Path) -> dict[str, Any]:
-    """What `write_report` wrote. Raises PredictionError if it is no report of this version."""
-    remedy = "make one with: gkcmn-pipe score PREDICTIONS INDEX --json FILE"
+    """What `write_report` wrote.
+
+    Raises:
+        PredictionError: the file is no report of this version; the message names the field that is not as it should
+            be, and a sample's by its place in `samples`, from 0.
+    """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json_file(path)
     except (OSError, ValueError) as error:
-        raise PredictionError(f"{path}: no report of scores ({error}); {remedy}") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise PredictionError(f"{path}: no report of scores ({reason}); {_REMEDY}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT or "samples_digest" not in content:
-        raise PredictionError(f"{path}: no report of scores of this version; {remedy}")
+        raise PredictionError(f"{path}: no report of scores of this version; {_REMEDY}")
+    try:
+        form = _File.model_validate(content)
+    except ValidationError as error:
+        raise PredictionError(f"{path}: no report of scores: {first_fault(error)}; {_REMEDY}") from error
+    names = set(metric_columns([], form.temporal_gt, form.thresholds))
+    parts = {f"groups.{name}.{part}": group for name, rows in form.groups.items() for part, group in rows.items()}
+    parts |= {f"trivial.{name}": group for name, group in form.trivial.items()}
+    for name, group in parts.items():
+        if set(group.__pydantic_extra__) != names:
+            raise PredictionError(f"{path}: no report of scores: {name}: has other metrics; {_REMEDY}")
+    ids = Counter(line.id for line in form.samples)
+    if len(ids) < len(form.samples):
+        raise PredictionError(
+            f"{path}: no report of scores: samples: id {ids.most_common(1)[0][0]!r} stands twice; {_REMEDY}"
+        )
     return content
 
 

@@ -22,3 +22,28 @@ def test_bad_json_is_a_value_error(text: str | bytes) -> None:
 def test_a_file_is_read(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes('{"name": "é"}'.encode())
     assert read_json_file(tmp_path / "a.json") == {"name": "é"}
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        (b'{"a": 1, "b": {"c": 1, "c": 2}}', "key 'c' stands twice"),
+        (b'["\\ud800"]', "half of a surrogate pair"),
+        (b'{"\\udfff": 1}', "half of a surrogate pair"),
+        ("{}".encode("utf-16"), "UTF-16"),
+        (b'["\xe9"]', "byte 3 is not UTF-8"),
+    ],
+)
+def test_what_python_alone_would_accept_or_misname(text: bytes, cause: str) -> None:
+    with pytest.raises(ValueError, match=cause):
+        parse_json(text)
+
+
+def test_pairs_of_surrogates_and_a_byte_order_mark_are_text() -> None:
+    assert parse_json(b'\xef\xbb\xbf["\\ud83d\\udc4b"]') == ["\N{WAVING HAND SIGN}"]
+
+
+def test_a_repeated_key_may_be_told(tmp_path: Path) -> None:
+    repeated: list[str] = []
+    assert parse_json('{"a": 1, "a": 2, "a": 3}', on_repeated=repeated.append) == {"a": 3}
+    assert repeated == ["a", "a"]

@@ -2,43 +2,98 @@
 
 from __future__ import annotations
 
-import json
+import math
+import reprlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from extract.json_text import parse_json
 from extract.names import name_text
+from extract.open_input import open_input
 from extract.tree import files_below
 from pipeline.errors import AnnotationError
+from pipeline.sample_rules import MAX_FRAMES, MAX_PIXELS
 
 SPLITS = ("train", "val", "test")
+_REMEDY = "is it a file of this data set?"
 
 
-def read_json(path: Path) -> Any:  # noqa: ANN401 - whatever it holds
-    """A JSON file's content. Raises AnnotationError."""
+def read_json(path: Path, on_repeated: Callable[[str], None] = lambda _: None) -> Any:  # noqa: ANN401 - whatever it holds
+    """A JSON file's content.
+
+    Args:
+        path: the file.
+        on_repeated: called with a key that stands twice in one object, whose last value counts: published files
+            are taken as they are.
+
+    Raises:
+        AnnotationError: the file cannot be read, or is no JSON.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        with open_input(path) as file:
+            return parse_json(file.read(), on_repeated=on_repeated)
     except FileNotFoundError:
         raise AnnotationError(f"{path}: no such file; check the path") from None
     except (OSError, ValueError) as error:
-        raise AnnotationError(f"{path}: no readable JSON ({error}); copy or download it again") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise AnnotationError(f"{path}: no readable JSON ({reason}); copy or download it again") from error
 
 
 def size_of(record: Any, where: str) -> tuple[int, int]:  # noqa: ANN401 - JSON
-    """A record's `width` and `height`, in pixels. Raises AnnotationError."""
-    width, height = (int(field(record, key, int, where)) for key in ("width", "height"))
-    if min(width, height) < 1:
-        raise AnnotationError(f"{where}: its picture is {width}x{height}; is it a file of this data set?")
+    """A record's `width` and `height`, in pixels.
+
+    Raises:
+        AnnotationError: one is no whole number, or no length of a picture's side.
+    """
+    return check_size(field(record, "width", int, where), field(record, "height", int, where), where)
+
+
+def check_size(width: int, height: int, where: str) -> tuple[int, int]:
+    """The same two, if a picture may have that size. Raises AnnotationError."""
+    if not all(1 <= side <= MAX_PIXELS for side in (width, height)):
+        raise AnnotationError(f"{where}: its picture is {_shown(width)}x{_shown(height)}; {_REMEDY}")
     return width, height
+
+
+def frame_of(record: Any, key: str, where: str) -> int:  # noqa: ANN401 - JSON
+    """A record's number of a frame or of frames, which rules may still reject.
+
+    Raises:
+        AnnotationError: it is no whole number, or so large that it counts something else.
+    """
+    number = int(field(record, key, int, where))
+    if abs(number) > MAX_FRAMES:
+        raise AnnotationError(f"{where}: {key!r} is {_shown(number)}, no number of frames; {_REMEDY}")
+    return number
+
+
+def number_of(record: Any, key: str, where: str) -> float:  # noqa: ANN401 - JSON
+    """A record's number, which may be infinite. Raises AnnotationError if it is none."""
+    return as_float(field(record, key, (int, float), where))
+
+
+def as_float(number: float) -> float:
+    """A number of JSON, where whole ones may be larger than any float: these become infinite."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
 
 
 def field(record: Any, key: str, kind: type | tuple[type, ...], where: str) -> Any:  # noqa: ANN401 - JSON
     """A record's value of a known type. Raises AnnotationError."""
     if not isinstance(record, dict) or key not in record:
-        raise AnnotationError(f"{where}: has no {key!r}; is it a file of this data set?")
+        raise AnnotationError(f"{where}: has no {key!r}; {_REMEDY}")
     value = record[key]
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise AnnotationError(f"{where}: {key!r} is {str(value)[:60]!r}; is it a file of this data set?")
+        raise AnnotationError(f"{where}: {key!r} is {_shown(value)!r}; {_REMEDY}")
     return value
+
+
+def _shown(value: Any) -> str:  # noqa: ANN401 - JSON
+    """The beginning of a value, however long or deep it is."""
+    return (value if isinstance(value, str) else reprlib.repr(value))[:60]
 
 
 def split_of(path: Path) -> str:

@@ -7,6 +7,7 @@ The sentence is `caption` in v1 and `English` in v2; the picture's size is `widt
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import AnnotationError
-from pipeline.prepare.draft import Draft
-from pipeline.prepare.files import field, read_json, size_of, split_of
+from pipeline.prepare.draft import Draft, Finding
+from pipeline.prepare.files import as_float, check_size, field, frame_of, read_json, size_of, split_of
 
 
-def hcstvg_drafts(files: Sequence[Path]) -> Iterator[Draft]:
+def hcstvg_drafts(files: Sequence[Path]) -> Iterator[Draft | Finding]:
     """Each sentence of files named as train.json or val_v2.json: the name's beginning is the split.
 
     Raises:
@@ -26,13 +27,20 @@ def hcstvg_drafts(files: Sequence[Path]) -> Iterator[Draft]:
     """
     for path in files:
         split = split_of(path)
-        content = read_json(path)
+        repeated: list[str] = []
+        content = read_json(path, repeated.append)
         if not isinstance(content, dict):
             raise AnnotationError(f"{path}: holds no object by file name; give HC-STVG's train.json or the like")
+        for video in repeated:
+            if video in content:
+                yield Finding(
+                    id=f"{split}-{Path(video).stem}", video=Path(video).stem, rule="duplicate id",
+                    detail="the file has this name twice, and the last counts",
+                )  # fmt: skip
         for video, record in content.items():
             where = f"{path}: {video!r}"
             boxes = _boxes(field(record, "bbox", list, where), where)
-            start = int(field(record, "st_frame", int, where)) - 1
+            start = frame_of(record, "st_frame", where) - 1
             yield Draft(
                 id=f"{split}-{Path(video).stem}",
                 video=Path(video).stem,
@@ -43,7 +51,7 @@ def hcstvg_drafts(files: Sequence[Path]) -> Iterator[Draft]:
                 boxes=boxes,
                 split=split,
                 size=_size(record, where),
-                frame_count=int(field(record, "img_num", int, where)),
+                frame_count=frame_of(record, "img_num", where),
                 fps=None,
             )
 
@@ -54,11 +62,16 @@ def _boxes(boxes: Sequence[Any], where: str) -> np.ndarray:
     for row, box in zip(rows, boxes, strict=True):
         if box is None:
             continue
-        if not isinstance(box, list) or len(box) != 4 or not all(isinstance(side, int | float) for side in box):
-            raise AnnotationError(f"{where}: bbox holds {box!r}; boxes are [x, y, width, height]")
-        x, y, width, height = box
-        row[:] = (x, y, x + width, y + height)
+        if not isinstance(box, list) or len(box) != 4 or not all(_is_number(side) for side in box):
+            raise AnnotationError(f"{where}: bbox holds {reprlib.repr(box)}; boxes are [x, y, width, height]")
+        x, y, width, height = (as_float(side) for side in box)
+        with np.errstate(over="ignore"):  # what is too large for 32 bits becomes infinite, which a rule drops
+            row[:] = (x, y, x + width, y + height)
     return rows
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _sentence(record: dict[str, Any], where: str) -> str:
@@ -68,9 +81,9 @@ def _sentence(record: dict[str, Any], where: str) -> str:
 def _size(record: dict[str, Any], where: str) -> tuple[int, int] | None:
     if "img_size" in record:
         sides = field(record, "img_size", list, where)
-        if len(sides) < 2 or not all(isinstance(side, int) and side > 0 for side in sides[:2]):
-            raise AnnotationError(f"{where}: img_size is {sides!r}; it is [height, width]")
-        return sides[1], sides[0]
+        if len(sides) < 2 or not all(isinstance(side, int) and _is_number(side) and side > 0 for side in sides[:2]):
+            raise AnnotationError(f"{where}: img_size is {reprlib.repr(sides)}; it is [height, width]")
+        return check_size(sides[1], sides[0], where)
     if "width" in record and "height" in record:
         return size_of(record, where)
     return None

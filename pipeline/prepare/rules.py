@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from extract.normalize import has_words, mended
+from extract.normalize import mended
 from extract.records import VideoInfo
 from pipeline.prepare.draft import Draft, Finding
+from pipeline.sample_rules import facts_fault, unusable_boxes
 from pipeline.types import Sample
 
 MAX_WORDS = 20
@@ -29,6 +30,7 @@ REJECTED = {
     "empty span": "it ends where it begins, or before",
     "span outside segment": "it begins before the segment, or ends over one frame after it",
     "span outside video": "it ends after the video's last frame",
+    "unusable value": "a field holds what no sample can have; the finding names it",
     "no box": "no frame of the span has a usable box",
 }
 KEPT = {
@@ -69,17 +71,17 @@ def settle(draft: Draft, key: str, info: VideoInfo | None) -> Settled:
         findings.append(Finding(id=draft.id, video=draft.video, rule=rule, detail=detail))
 
     if info is not None:
-        if (fault := _another(draft, info)) is not None:
-            note("another video", fault)
+        if (cause := _another(draft, info)) is not None:
+            note("another video", cause)
             return Settled(sample=None, findings=findings)
         draft = replace(draft, frame_count=info.frame_count, fps=info.fps)
     draft = _cut(draft, note)
-    if (broken := _senseless(draft)) is not None:
-        note(*broken)
+    size = (info.width, info.height) if info is not None else draft.size
+    if (fault := facts_fault(replace(draft, video=key, size=size, query=mended(draft.query)))) is not None:
+        note(fault.rule, f"{fault.field}: {fault.cause}")
         return Settled(sample=None, findings=findings)
     if (count := len(draft.query.split())) > MAX_WORDS:
         note("long sentence", f"{count} words")
-    size = (info.width, info.height) if info is not None else draft.size
     boxes = np.full((draft.span[1] - draft.span[0], 4), np.nan, np.float32)
     if draft.boxes is not None:
         boxes = _usable(draft.boxes[: len(boxes)], draft.size, size, note)
@@ -128,21 +130,6 @@ def _cut(draft: Draft, note: Note) -> Draft:
     return replace(draft, segment=segment, span=(start, end))
 
 
-def _senseless(draft: Draft) -> tuple[str, str] | None:
-    """The rule by which a draft is rejected whatever its boxes are, and why."""
-    start, end = draft.span
-    shown = f"span {start} to {end}"
-    if not has_words(draft.query):
-        return "empty sentence", ascii(draft.query[:80]) if draft.query.strip() else ""
-    if end <= start:
-        return "empty span", shown
-    if draft.segment is not None and not draft.segment[0] <= start < end <= draft.segment[1]:
-        return "span outside segment", f"{shown}, segment {draft.segment[0]} to {draft.segment[1]}"
-    if start < 0 or (draft.frame_count is not None and end > draft.frame_count):
-        return "span outside video", f"{shown}, {draft.frame_count} frames"
-    return None
-
-
 def _usable(
     boxes: np.ndarray, annotated: tuple[int, int] | None, size: tuple[int, int] | None, note: Note
 ) -> np.ndarray:
@@ -158,10 +145,12 @@ def _usable(
         cut = cut.clip(0, size * 2)
         if over := int((finite & (cut != boxes).any(axis=1)).sum()):
             note("boxes cut", f"{over} frames")
-    usable = finite & (cut[:, 2] > cut[:, 0]) & (cut[:, 3] > cut[:, 1])
+    cut[~finite] = np.nan
+    cut = cut.astype(np.float32)  # as it is written: what is empty then is dropped
+    usable = finite & ~unusable_boxes(cut, *np.array([size or (np.nan, np.nan)], np.float32).T)
     if dropped := int((given & ~usable).sum()):
         note("boxes dropped", f"{dropped} frames")
     cut[~usable] = np.nan
     if missing := int((~given).sum()):
         note("frames without box", f"{missing} of {len(boxes)} frames")
-    return cut.astype(np.float32)
+    return cut

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
 
+from pydantic import BaseModel, ConfigDict
+
 from extract.errors import MediaError, MissingInputError
 from extract.files import write_text
 from extract.inputs import VideoInput, find_videos
+from extract.json_text import read_json_file
 from extract.names import name_text
 from extract.records import VideoInfo
 from extract.store import FeatureStore
@@ -97,14 +101,29 @@ class VideoFolder:
 
     def _load(self) -> dict[str, VideoInfo | str]:
         try:
-            content = json.loads(self._memory.read_text(encoding="utf-8"))
-            return {digest: VideoInfo(**info) for digest, info in content.items()}
-        except FileNotFoundError:
+            content = _Memory.model_validate(read_json_file(self._memory))
+        except (OSError, ValueError):
+            return {}  # not there, damaged, or of another version: looked at again
+        if content.sha256 != _digest(content.videos):
             return {}
-        except (OSError, ValueError, TypeError, AttributeError):
-            return {}  # damaged, or of another version: looked at again
+        return {**content.videos}
 
     def _save(self, known: dict[str, VideoInfo | str]) -> None:
         """Write what is known of whole videos; those that could not be read are tried again."""
-        whole = {digest: asdict(info) for digest, info in known.items() if isinstance(info, VideoInfo)}
-        write_text(self._memory, json.dumps(whole) + "\n")
+        whole = {digest: info for digest, info in known.items() if isinstance(info, VideoInfo)}
+        videos = {digest: asdict(info) for digest, info in whole.items()}
+        write_text(self._memory, json.dumps({"sha256": _digest(whole), "videos": videos}) + "\n")
+
+
+class _Memory(BaseModel):
+    """The form of the file; a checksum tells a number that was altered, which no other check could."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    sha256: str
+    videos: dict[str, VideoInfo]
+
+
+def _digest(videos: Mapping[str, VideoInfo]) -> str:
+    content = {digest: asdict(info) for digest, info in videos.items()}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

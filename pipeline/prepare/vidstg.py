@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.errors import AnnotationError
 from pipeline.prepare.draft import Draft, Finding
-from pipeline.prepare.files import by_stem, field, read_json, size_of, split_of
+from pipeline.prepare.files import by_stem, field, frame_of, number_of, read_json, size_of, split_of
 from pipeline.types import Kind, Span
 
 SENTENCES: tuple[tuple[str, Kind], ...] = (("captions", "declarative"), ("questions", "interrogative"))
@@ -51,15 +51,16 @@ def _sentences(
 ) -> Iterator[Draft | Finding]:
     video = str(field(record, "vid", str, where))
     used, truth = field(record, "used_segment", dict, where), field(record, "temporal_gt", dict, where)
-    segment = (int(field(used, "begin_fid", int, where)), int(field(used, "end_fid", int, where)) + 1)
-    span = (int(field(truth, "begin_fid", int, where)), int(field(truth, "end_fid", int, where)))
+    segment = (frame_of(used, "begin_fid", where), frame_of(used, "end_fid", where) + 1)
+    span = (frame_of(truth, "begin_fid", where), frame_of(truth, "end_fid", where))
     for key, kind in SENTENCES:
         for turn, sentence in enumerate(field(record, key, list, where)):
             id_ = f"{name}-{kind[0]}{turn}"
             tube = None
             if trajectories is not None:
+                target = int(field(sentence, "target_id", int, where))
                 try:
-                    tube = trajectories.boxes(video, int(field(sentence, "target_id", int, where)), span)
+                    tube = trajectories.boxes(video, target, span)
                 except AnnotationError as error:
                     yield Finding(id=id_, video=video, rule="no box file", detail=str(error))
                     continue
@@ -73,8 +74,8 @@ def _sentences(
                 boxes=tube,
                 split=split,
                 size=size_of(record, where),
-                frame_count=int(field(record, "frame_count", int, where)),
-                fps=float(field(record, "fps", (int, float), where)),
+                frame_count=frame_of(record, "frame_count", where),
+                fps=number_of(record, "fps", where),
             )
 
 
@@ -91,7 +92,8 @@ class _Trajectories:
         rows = np.full((max(0, span[1] - span[0]), 4), np.nan, np.float32)
         for row, frame in enumerate(range(span[0], min(span[1], len(frames)))):
             if frame >= 0 and (box := frames[frame].get(target)) is not None:
-                rows[row] = box
+                with np.errstate(over="ignore"):  # what is too large for 32 bits becomes infinite, which a rule drops
+                    rows[row] = box
         return rows
 
     def _read_file(self, video: str) -> list[dict[int, tuple[float, ...]]]:
@@ -99,13 +101,18 @@ class _Trajectories:
         if len(paths) != 1:
             raise AnnotationError(f"{len(paths)} files named {video}.json; one is needed")
         where = str(paths[0])
-        return [
-            {
-                int(field(item, "tid", int, where)): tuple(
-                    float(field(field(item, "bbox", dict, where), side, (int, float), where))
-                    for side in ("xmin", "ymin", "xmax", "ymax")
-                )
-                for item in frame
-            }
-            for frame in field(read_json(paths[0]), "trajectories", list, where)
-        ]
+        frames = field(read_json(paths[0]), "trajectories", list, where)
+        return [_frame_boxes(items, f"{where}: frame {number}") for number, items in enumerate(frames)]
+
+
+def _frame_boxes(items: Any, where: str) -> dict[int, tuple[float, ...]]:  # noqa: ANN401 - JSON
+    """One frame's boxes by the number of their trajectory. Raises AnnotationError."""
+    if not isinstance(items, list):
+        raise AnnotationError(f"{where}: is no list of boxes; is it a file of this data set?")
+    found = {}
+    for item in items:
+        sides = field(item, "bbox", dict, where)
+        found[int(field(item, "tid", int, where))] = tuple(
+            number_of(sides, side, where) for side in ("xmin", "ymin", "xmax", "ymax")
+        )
+    return found

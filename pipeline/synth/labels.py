@@ -6,17 +6,21 @@ import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from extract.errors import OutputError
 from extract.files import write_text
+from extract.json_text import read_json_file
 from pipeline import types
+from pipeline.json_lines import BoxSides, first_fault
 from pipeline.plain import box_rows
 from pipeline.synth.camera import HEIGHT_PIXELS, WIDTH_PIXELS
 from pipeline.synth.render import Box
 from pipeline.synth.script import Script, Split
 from pipeline.synth.sentences import SPAN_FRACTION, Sample
+from pipeline.types import Kind
 
 MIN_SEEN = 0.8
 """Least share of a span's frames in which the actor must be visible."""
@@ -66,21 +70,44 @@ def write_labels(path: Path, split: Split, number: str, tubes: Iterable[Tube], s
     write_text(path, json.dumps(labels) + "\n")
 
 
+class _Label(BaseModel):
+    """One sample as `write_labels` writes it."""
+
+    id: str
+    video: str
+    query: str
+    kind: Kind
+    span: tuple[int, int]
+    boxes: list[BoxSides | None]
+    frame_count: int
+    fps: float
+    split: str
+
+
 def read_labels(path: Path) -> list[types.Sample]:
-    labels: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    """The samples of one drawn video.
+
+    Raises:
+        OutputError: the file is damaged.
+    """
+    try:
+        labels = TypeAdapter(list[_Label]).validate_python(read_json_file(path))
+    except (OSError, ValueError) as error:
+        reason = first_fault(error) if isinstance(error, ValidationError) else error
+        raise OutputError(f"{path}: damaged ({reason}); remove it, and draw again") from error
     return [
         types.Sample(
-            id=label["id"],
-            video=label["video"],
-            query=label["query"],
-            kind=label["kind"],
+            id=label.id,
+            video=label.video,
+            query=label.query,
+            kind=label.kind,
             segment=None,
-            span=(label["span"][0], label["span"][1]),
-            boxes=box_rows(label["boxes"]),
-            split=label["split"],
+            span=label.span,
+            boxes=box_rows(label.boxes),
+            split=label.split,
             size=(WIDTH_PIXELS, HEIGHT_PIXELS),
-            frame_count=label["frame_count"],
-            fps=label["fps"],
+            frame_count=label.frame_count,
+            fps=label.fps,
         )
         for label in labels
     ]

@@ -12,6 +12,7 @@ import numpy as np
 
 from extract.errors import OutputError
 from extract.files import check_writable, write_text
+from extract.json_text import read_json_file
 from extract.spread import Tell, spread
 from pipeline.errors import RenderError
 from pipeline.index import write_index
@@ -132,7 +133,9 @@ def _claim(out: Path, seed: int, size: SizeName, sentences: int) -> None:
         write_text(path, json.dumps(mark) + "\n")
         return
     try:
-        there = json.loads(path.read_text(encoding="utf-8"))
+        there = read_json_file(path)
+        if not isinstance(there, dict):
+            raise ValueError("it holds no object")  # noqa: TRY301, TRY004 - one text for all damage
     except (OSError, ValueError) as error:
         raise OutputError(f"{path}: damaged ({error}); remove {out} and draw again") from error
     if there != mark:
