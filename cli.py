@@ -5,11 +5,12 @@ Only click is imported here; what a command needs is imported inside it, so that
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from pipeline.synth.draw import SizeName
 
 F = TypeVar("F", bound=Callable[..., Any])
+_COMMAND_LINE = "gkcmn_pipe.command_line"
+"""Where a context keeps the arguments of the whole line."""
 
 
 def _example(text: str) -> str:
@@ -73,34 +76,81 @@ def _with(options: Iterable[Callable[[F], F]]) -> Callable[[F], F]:
 
 
 class _Cli(click.Group):
-    """A group whose commands end with one line and exit code 1 when their user has something to mend."""
+    """A group whose commands end with one line and exit code 1, whatever goes wrong.
+
+    An error of `GkcmnError` is its user's to mend, and its message is the line. Any other is a bug, of which a report
+    is written. SIGINT ends with 130 and SIGTERM with 143, as shells count them.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep the command line for a report, and refuse what no command line can hold."""
+        ctx.meta[_COMMAND_LINE] = list(args)
+        if any("\0" in arg for arg in args):
+            raise click.UsageError("an argument holds a NUL character; no path or text can", ctx)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own type
+        from pipeline.process import Terminated, noted, terminable
+
+        debug, notes = bool(ctx.params["debug"]), None
         try:
-            return super().invoke(ctx)
-        except Exception as error:
-            # The tree of errors is imported when one is raised: help needs none of it.
-            from extract.errors import GkcmnError
+            with terminable(), nullcontext() if debug else noted() as notes:
+                return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            verb, code = ("Terminated", 143) if isinstance(error, Terminated) else ("Interrupted", 130)
+            click.echo(f"{verb}. What was finished is kept; the same command goes on or begins again.", err=True)
+            ctx.exit(code)
+        except (click.ClickException, click.Abort, click.exceptions.Exit, SystemExit, GeneratorExit):
+            raise
+        except BaseException as error:
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:
+                raise  # nobody reads any more: click ends quietly
+            if debug:
+                _show_traceback(error)
+            raise click.ClickException(_line(error, ctx.meta[_COMMAND_LINE], notes.lines if notes else ())) from error
 
-            if not isinstance(error, GkcmnError):
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:  # noqa: ANN401 - click's own types
+        """Run, and exit: also what goes wrong outside `invoke`, in parsing and printing, is one line."""
+        try:
+            return super().main(*args, standalone_mode=standalone_mode, **extra)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the line names it
+            if not standalone_mode:
                 raise
-            raise click.ClickException(" ".join(str(error).split())) from error
-        except KeyboardInterrupt:
-            click.echo("Interrupted. What was finished is kept; the same command goes on or begins again.", err=True)
-            ctx.exit(130)
+            click.echo(f"Error: {_line(error, sys.argv[1:])}", err=True)
+            sys.exit(1)
 
 
-class _Warnings(logging.Handler):
+def _line(error: BaseException, command: Sequence[str], notes: Iterable[str] = ()) -> str:
+    """What the user is told of an error. Reports it if it is a bug."""
+    # The tree of errors is imported when one is raised: help needs none of it.
+    from extract.errors import GkcmnError
+    from pipeline.crash import crash_line, one_line, shortage
+
+    if isinstance(error, GkcmnError):
+        return one_line(str(error))
+    return shortage(error) or crash_line(error, command, notes)
+
+
+def _show_traceback(error: BaseException) -> None:
+    import traceback
+
+    click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+
+
+class _Messages(logging.Handler):
     """Prints log records as the commands print their own warnings."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if _is_first_process():
+        if record.levelno >= logging.WARNING and _is_first_process():
             _warn(record.getMessage())
+        if record.levelno < logging.WARNING and record.exc_info is not None and record.exc_info[1] is not None:
+            _show_traceback(record.exc_info[1])
 
 
 @click.group(cls=_Cli, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--debug", is_flag=True, help="Show the traceback of an error, and what libraries warn of.")
 @click.version_option(package_name="gkcmn-pipe")
-def main() -> None:
+def main(debug: bool) -> None:
     r"""Find the tube (a time span and one box a frame) that a sentence speaks of in a video.
 
     \b
@@ -111,9 +161,11 @@ def main() -> None:
       gkcmn-pipe evaluate
       gkcmn-pipe ground data/videos/train/0000.mp4 "the man in red" --overlay found.mp4
     """
-    # Warnings of our own packages alone: the libraries' would bury them.
+    # Messages of our own packages alone: the libraries' would bury them.
     for name in ("extract", "pipeline"):
-        logging.getLogger(name).handlers = [_Warnings()]
+        logger = logging.getLogger(name)
+        logger.handlers = [_Messages()]
+        logger.setLevel(logging.DEBUG if debug else logging.WARNING)
 
 
 @main.command(epilog=_example("gkcmn-pipe features clips/ more/*.mp4 --store data/features.zarr"))
