@@ -38,6 +38,20 @@ def _example(text: str) -> str:
     return f"Example: {text}"
 
 
+def _number_from(least: int) -> click.IntRange:
+    """Numbers of videos or sentences, as many as can be listed in memory."""
+    return click.IntRange(least, 100_000)
+
+
+class _Share(click.FloatRange):
+    """A range of numbers, in which NaN is not: it is neither below nor above a bound."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401
+        """The number. Raises click.BadParameter."""
+        number = float(super().convert(value, param, ctx))
+        return number if number == number else self.fail(f"{value!r} is not a number.", param, ctx)
+
+
 config_options = (
     click.option("--config", "config_file", type=click.Path(path_type=Path), envvar="GKCMN_CONFIG",
                  help="TOML file of settings. [default: ./gkcmn.toml if it is there]"),
@@ -53,7 +67,7 @@ scoring_options = (
     click.option("--protocol", type=click.Choice(["frames", "tubedetr", "stcat"]), default="frames",
                  show_default=True, help="Which frames are compared; see docs/protocols.md."),
     click.option("--temporal-gt", is_flag=True, help="Compare boxes over the true span, and nothing else."),
-    click.option("--at", "thresholds", type=click.FloatRange(0, 1), multiple=True, default=(0.3, 0.5),
+    click.option("--at", "thresholds", type=_Share(0, 1), multiple=True, default=(0.3, 0.5),
                  show_default=True, help="R of vIoU@R; may be given several times."),
 )  # fmt: skip
 preparing_options = (
@@ -626,11 +640,11 @@ def ground(
 
 @main.command(epilog=_example("gkcmn-pipe synth data --videos 12 --seed 0"))
 @click.argument("out", type=click.Path(path_type=Path), default=Path("data"))
-@click.option("--videos", type=click.IntRange(1), default=12, show_default=True, help="Of the split train.")
-@click.option("--val", type=click.IntRange(0), default=0, show_default=True, help="Videos of the split val.")
+@click.option("--videos", type=_number_from(1), default=12, show_default=True, help="Of the split train.")
+@click.option("--val", type=_number_from(0), default=0, show_default=True, help="Videos of the split val.")
 @click.option(
     "--test",
-    type=click.IntRange(0),
+    type=_number_from(0),
     default=0,
     show_default=True,
     help="Videos of each of test, test-unseen-words and test-unseen-combinations.",
@@ -642,7 +656,7 @@ def ground(
     show_default=True,
     help="Length and rate of the videos.",
 )
-@click.option("--sentences", type=click.IntRange(1), default=12, show_default=True, help="The most of one video.")
+@click.option("--sentences", type=_number_from(1), default=12, show_default=True, help="The most of one video.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that draw.")
 def synth(out: Path, videos: int, val: int, test: int, size: SizeName, sentences: int, seed: int, workers: int) -> None:

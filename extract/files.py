@@ -99,7 +99,10 @@ def shown(place: str) -> str:
     """A path or URL as it may be printed: without user, password or query, which may be credentials."""
     if "://" not in place:
         return place
-    parts = urlsplit(place)
+    try:
+        parts = urlsplit(place)
+    except ValueError:  # no valid URL: where credentials stand in it cannot be told
+        return f"{place.partition('://')[0]}://..."
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 

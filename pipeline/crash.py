@@ -29,7 +29,7 @@ MOST_REPORTS = 20
 MOST_CHARACTERS = 200_000
 """Of a traceback: chained errors and deep recursion have no limit of their own."""
 PREFIX = f"{PROGRAM}-crash-"
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://[^\s'\"<>]+")
 _SYSTEM = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some space",
@@ -74,7 +74,7 @@ def crash_line(error: BaseException, command: Sequence[str], notes: Iterable[str
         notes: what libraries warned of before.
     """
     try:
-        what = without_credentials(one_line(f"{type(error).__name__}: {_first_line(error)}")).removesuffix(": ")
+        what = without_credentials(one_line(f"{type(error).__name__}: {_first_line(error)}")).removesuffix(":")
     except Exception:  # noqa: BLE001 - an error whose text cannot be made is reported by its type
         what = type(error).__name__
     try:
@@ -93,7 +93,7 @@ def report_text(error: BaseException, command: Sequence[str], notes: Iterable[st
         "",
         f"time      {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",
         f"version   {_version(PROGRAM)}",
-        f"command   {shlex.join([PROGRAM, *command])}",
+        f"command   {shlex.join([PROGRAM, *command])[:MOST_CHARACTERS]}",
         f"python    {platform.python_implementation()} {platform.python_version()}",
         f"platform  {platform.platform()}",
         "packages  " + ", ".join(f"{name} {_version(name)}" for name in PACKAGES),
@@ -162,7 +162,7 @@ def _traceback(error: BaseException) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [""])[0]
+    return (str(error)[:5000].strip().splitlines() or [""])[0]
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
