@@ -123,12 +123,12 @@ class _Cli(click.Group):
                 _show_traceback(error)
             raise click.ClickException(_line(error, ctx.meta[_COMMAND_LINE], notes.lines if notes else ())) from error
 
-    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:  # noqa: ANN401 - click's own types
+    def main(self, *args: Any, **extra: Any) -> Any:  # noqa: ANN401 - click's own types
         """Run, and exit: also what goes wrong outside `invoke`, in parsing and printing, is one line."""
         try:
-            return super().main(*args, standalone_mode=standalone_mode, **extra)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the line names it
-            if not standalone_mode:
+            return super().main(*args, **extra)
+        except Exception as error:
+            if not extra.get("standalone_mode", True):
                 raise
             click.echo(f"Error: {_line(error, sys.argv[1:])}", err=True)
             sys.exit(1)

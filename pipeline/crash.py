@@ -80,7 +80,8 @@ def crash_line(error: BaseException, command: Sequence[str], notes: Iterable[str
     try:
         path = write_report(report_text(error, command, notes))
     except Exception as failure:  # noqa: BLE001 - a report that fails must not hide what it reports
-        rest = f"no report could be written ({one_line(str(failure))}); run it again with --debug, and attach what it prints"
+        reason = one_line(str(failure))[:500]
+        rest = f"no report could be written ({reason}); run it again with --debug, and attach what it prints"
     else:
         rest = f"the traceback is in {path}; attach that file"
     return f"this is a bug in {PROGRAM} ({what[:500]}); {rest} to a bug report"
@@ -112,9 +113,9 @@ def write_report(text: str) -> Path:
         OSError: none does; the error is the last folder's.
     """
     failure: OSError | None = None
-    for folder_of in (lambda: cache_folder("crashes"), lambda: Path(tempfile.gettempdir())):
+    for is_cache in (True, False):
         try:
-            folder = folder_of()
+            folder = cache_folder("crashes") if is_cache else Path(tempfile.gettempdir())
             folder.mkdir(parents=True, exist_ok=True)
             path = _write(folder, text)
         except OSError as error:
@@ -137,7 +138,7 @@ def _write(folder: Path, text: str) -> Path:
     handle, name = tempfile.mkstemp(prefix=f"{PREFIX}{begun:%Y%m%d-%H%M%S-%f}-", suffix=".txt", dir=folder)
     path = Path(name)
     try:
-        with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
     except OSError:
         path.unlink()

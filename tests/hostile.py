@@ -121,8 +121,10 @@ _OBJECTS: tuple[Any, ...] = (
     {"epochs": 1, "state": {"model": {"a": torch.zeros(2)}, "optimiser": 1, "schedule": 1}}, torch.zeros(2),
 )  # fmt: skip
 _CELLS: tuple[Any, ...] = (
-    None, -1, 0, 1, 10**6, 2**31 - 1, -(2**31), float("nan"), float("inf"), -1e30, "", "x", "\0", "y" * 3000, [], [None],
-    [[1.0, 2.0, 3.0, 4.0]], [[float("inf")] * 4] * 8, [[5.0, 5.0, 1.0, 1.0]] * 8, [[float("nan")] * 4] * 8, [1, 2], True,
+    None, -1, 0, 1, 10**6, 2**31 - 1, -(2**31), float("nan"), float("inf"), -1e30, "", "x", "\0", "y" * 3000, [],
+    [None], [[1.0, 2.0, 3.0, 4.0]],
+    [[float("inf")] * 4] * 8, [[5.0, 5.0, 1.0, 1.0]] * 8, [[float("nan")] * 4] * 8, [1, 2],
+    True,
 )  # fmt: skip
 
 _BYTES = ("flip", "cut", "insert", "twice", "drop", "zero", "empty", "folder", "absent", "utf-16", "bom", "not utf-8")

@@ -115,10 +115,8 @@ def test_debug_shows_tracebacks_of_both_kinds(broken: Break) -> None:
 
 def test_debug_shows_why_an_item_of_many_failed(broken: Break) -> None:
     def fail() -> str:
-        try:
-            raise GkcmnError("x.mp4: no video; give another")
-        except GkcmnError:
-            logging.getLogger("extract.run").debug("x.mp4 failed", exc_info=True)
+        error = GkcmnError("x.mp4: no video; give another")
+        logging.getLogger("extract.run").debug("x.mp4 failed", exc_info=error)
         return "done"
 
     broken(fail)

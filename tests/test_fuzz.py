@@ -74,7 +74,7 @@ LINES: tuple[Line, ...] = (
     Line(args=("text", "data/index.parquet"), reads=(*INDEX, STORE, "vectors.txt"), writes=(STORE,)),
     Line(args=("text", "labels/plain.jsonl"), reads=("labels/plain.jsonl", "vectors.txt"), writes=(STORE,)),
     Line(args=("score", "in/p.jsonl", "--json", "out/s.json"), reads=("in/p.jsonl", INDEX[0]), examples=25),
-    Line(args=("score", "in/p.jsonl", "labels/plain.jsonl", "--figure", "out/s.png"), reads=("in/p.jsonl",), examples=4),
+    Line(args=("score", "in/p.jsonl", INDEX[1], "--figure", "out/s.png"), reads=("in/p.jsonl",), examples=4),
     Line(args=("compare", "in/a.json", "in/b.json"), reads=("in/a.json", "in/b.json"), examples=25),
     Line(
         args=("prepare", "vidstg", "labels/test_vidstg.json", "--boxes", "labels/vidor", "--out", "out/i.parquet"),
@@ -151,9 +151,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A small valid file of every kind, in a working folder of its own; caches and home lie beside it."""
     base = tmp_path_factory.mktemp("fuzz")
     before, kept = Path.cwd(), dict(os.environ)
-    real = cached_weights()
     (base / "cache" / "gkcmn-pipe").mkdir(parents=True)
-    (base / "cache" / "gkcmn-pipe" / real.name).symlink_to(real)
+    for real in cached_weights():
+        (base / "cache" / "gkcmn-pipe" / real.name).symlink_to(real)
     os.environ |= {
         "XDG_CACHE_HOME": str(base / "cache"),
         "TORCH_HOME": str(base / "torch"),
@@ -175,14 +175,13 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         os.environ.update(kept)
 
 
-def cached_weights() -> Path:
-    """The file in which the backbone's weights are kept, which every command shares."""
+def cached_weights() -> list[Path]:
+    """The files in which the backbone's weights are kept: to convert them again would cost each command seconds."""
     from extract.files import cache_folder
     from extract.run import shared_backbone
 
     shared_backbone("inception", None, "cpu")
-    (found,) = cache_folder().glob("*.safetensors")
-    return found
+    return sorted(cache_folder().glob("*.safetensors"))
 
 
 def make_workspace(root: Path) -> Path:
@@ -214,7 +213,7 @@ def make_workspace(root: Path) -> Path:
     (root / "labels/test_vidstg.json").write_text(json.dumps([VIDSTG]))
     (root / "labels/vidor/a.json").write_text(json.dumps({"trajectories": [[VIDOR]] * 12}))
     (root / "labels/train_hcstvg.json").write_text(json.dumps({"a.mp4": HCSTVG}))
-    predictions = [
+    predictions: list[dict[str, Any]] = [
         {"id": "1", "span": [2, 4], "boxes": [[1, 2, 30, 40]] * 2},
         {"id": "2", "span": [0, 9], "boxes": {"0": [1, 2, 30, 40], "8": [1, 2, 30, 40]}},
         {"id": "x", "span": [1, 5]},
@@ -259,7 +258,9 @@ VIDSTG: dict[str, Any] = {
     "questions": [{"description": "what moves?", "target_id": 0}],
 }  # fmt: skip
 VIDOR = {"tid": 0, "bbox": {"xmin": 3, "ymin": 4, "xmax": 30, "ymax": 40}}
-HCSTVG = {"bbox": [[3, 4, 20, 20]] * 5, "st_frame": 2, "caption": "a man runs", "img_num": 12, "width": 64, "height": 48}
+HCSTVG: dict[str, Any] = {
+    "bbox": [[3, 4, 20, 20]] * 5, "st_frame": 2, "caption": "a man runs", "img_num": 12, "width": 64, "height": 48,
+}  # fmt: skip
 
 
 def write_features(store: FeatureStore, key: str, *, digest: str) -> None:
@@ -351,7 +352,8 @@ def hostile_arguments(line: Line) -> st.SearchStrategy[tuple[str, ...]]:
         if option.is_flag:
             return st.just((option.opts[0],))
         value = value_for(option)
-        return st.one_of(value.map(lambda text: (option.opts[0], text)), value.map(lambda text: (f"{option.opts[0]}={text}",)))
+        name = option.opts[0]
+        return st.one_of(value.map(lambda text: (name, text)), value.map(lambda text: (f"{name}={text}",)))
 
     def replaced(place: int) -> st.SearchStrategy[tuple[str, ...]]:
         before = line.args[place - 1]
