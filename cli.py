@@ -43,6 +43,10 @@ def _number_from(least: int) -> click.IntRange:
     return click.IntRange(least, 100_000)
 
 
+_WORKERS = click.IntRange(1, 512)
+"""Processes on this machine: more than a large machine has cores would only stop it."""
+
+
 class _Share(click.FloatRange):
     """A range of numbers, in which NaN is not: it is neither below nor above a bound."""
 
@@ -192,7 +196,7 @@ def main(debug: bool) -> None:
 )
 @click.option("--backbone", type=click.Choice(["inception", "i3d_r50"]), help="[extract.backbone]")
 @click.option("--weights", help="Weights file of the backbone. [default: packaged, or the hub's]")
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes here.")
+@click.option("--workers", type=_WORKERS, default=1, show_default=True, help="Processes here.")
 @click.option("--scheduler", help="Address of a dask scheduler whose workers do the work.")
 @click.option("--strict", is_flag=True, default=None, help="Refuse videos that break off. [extract.strict]")
 @click.option("--decode-timeout", type=float, help="Seconds without a frame. [extract.decode_timeout_s]")
@@ -658,7 +662,7 @@ def ground(
 )
 @click.option("--sentences", type=_number_from(1), default=12, show_default=True, help="The most of one video.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that draw.")
+@click.option("--workers", type=_WORKERS, default=1, show_default=True, help="Processes that draw.")
 def synth(out: Path, videos: int, val: int, test: int, size: SizeName, sentences: int, seed: int, workers: int) -> None:
     """Draw labelled videos into OUT: OUT/videos/SPLIT/*.mp4 and OUT/index.parquet.
 
@@ -699,7 +703,7 @@ def synth(out: Path, videos: int, val: int, test: int, size: SizeName, sentences
 )
 @click.option(
     "--workers",
-    type=click.IntRange(1),
+    type=_WORKERS,
     help="Processes that draw and, on a CPU, extract and train. [default: one a core]",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
