@@ -13,10 +13,11 @@ if __name__ == "__main__" and not sys.flags.safe_path and os.path.realpath(sys.p
     # `python -m cli` looks for modules in the working folder first, and would take a model.py or random.py from there.
     del sys.path[0]
 
+import errno
 import io
 import logging
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -53,6 +54,8 @@ _RANKS = (
 """Variables by which training would take itself for one of several processes; schedulers leave them to any command."""
 _LEAST_COLUMNS = 20
 """Of a terminal: rich prints nothing at all where COLUMNS is 0."""
+_COMMAND_LINE = "gkcmn_pipe.command_line"
+"""Where a context keeps the arguments of the whole line."""
 
 
 def _example(text: str) -> str:
@@ -82,6 +85,24 @@ _PATH = _PathType(Path)
 _PLACE = _PathType(str)
 
 
+def _number_from(least: int) -> click.IntRange:
+    """Numbers of videos or sentences, as many as can be listed in memory."""
+    return click.IntRange(least, 100_000)
+
+
+_WORKERS = click.IntRange(1, 512)
+"""Processes on this machine: more than a large machine has cores would only stop it."""
+
+
+class _Share(click.FloatRange):
+    """A range of numbers, in which NaN is not: it is neither below nor above a bound."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401
+        """The number. Raises click.BadParameter."""
+        number = float(super().convert(value, param, ctx))
+        return number if number == number else self.fail(f"{value!r} is not a number.", param, ctx)
+
+
 config_options = (
     click.option("--config", "config_file", type=_PATH, envvar="GKCMN_CONFIG",
                  help="TOML file of settings. [default: ./gkcmn.toml if it is there]"),
@@ -97,7 +118,7 @@ scoring_options = (
     click.option("--protocol", type=click.Choice(["frames", "tubedetr", "stcat"]), default="frames",
                  show_default=True, help="Which frames are compared; see docs/protocols.md."),
     click.option("--temporal-gt", is_flag=True, help="Compare boxes over the true span, and nothing else."),
-    click.option("--at", "thresholds", type=click.FloatRange(0, 1), multiple=True, default=(0.3, 0.5),
+    click.option("--at", "thresholds", type=_Share(0, 1), multiple=True, default=(0.3, 0.5),
                  show_default=True, help="R of vIoU@R; may be given several times."),
 )  # fmt: skip
 preparing_options = (
@@ -120,38 +141,84 @@ def _with(options: Iterable[Callable[[F], F]]) -> Callable[[F], F]:
 
 
 class _Cli(click.Group):
-    """A group whose commands end with one line and exit code 1 when their user has something to mend."""
+    """A group whose commands end with one line and exit code 1, whatever goes wrong.
+
+    An error of `GkcmnError` is its user's to mend, and its message is the line. Any other is a bug, of which a report
+    is written. SIGINT ends with 130 and SIGTERM with 143, as shells count them.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep the command line for a report, and refuse what no command line can hold."""
+        ctx.meta[_COMMAND_LINE] = list(args)
+        if any("\0" in arg for arg in args):
+            raise click.UsageError("an argument holds a NUL character; no path or text can", ctx)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own type
         _check_modules()
         _settle_process()
+        from pipeline.process import Terminated, noted, terminable
+
+        debug, notes = bool(ctx.params["debug"]), None
         try:
-            return super().invoke(ctx)
+            with terminable(), nullcontext() if debug else noted() as notes:
+                return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            verb, code = ("Terminated", 143) if isinstance(error, Terminated) else ("Interrupted", 130)
+            click.echo(f"{verb}. What was finished is kept; the same command goes on or begins again.", err=True)
+            ctx.exit(code)
+        except (click.ClickException, click.Abort, click.exceptions.Exit, SystemExit, GeneratorExit):
+            raise
+        except BaseException as error:
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:
+                raise  # nobody reads any more: click ends quietly
+            if debug:
+                _show_traceback(error)
+            raise click.ClickException(_line(error, ctx.meta[_COMMAND_LINE], notes.lines if notes else ())) from error
+
+    def main(self, *args: Any, **extra: Any) -> Any:  # noqa: ANN401 - click's own types
+        """Run, and exit: also what goes wrong outside `invoke`, in parsing and printing, is one line."""
+        try:
+            return super().main(*args, **extra)
         except Exception as error:
-            # The tree of errors is imported when one is raised: help needs none of it.
-            from extract.errors import GkcmnError
-
-            if not isinstance(error, GkcmnError):
+            if not extra.get("standalone_mode", True):
                 raise
-            from extract.names import printable
-
-            raise click.ClickException(printable(str(error))) from error
-        except KeyboardInterrupt:
-            click.echo("Interrupted. What was finished is kept; the same command goes on or begins again.", err=True)
-            ctx.exit(130)
+            click.echo(f"Error: {_line(error, sys.argv[1:])}", err=True)
+            sys.exit(1)
 
 
-class _Warnings(logging.Handler):
+def _line(error: BaseException, command: Sequence[str], notes: Iterable[str] = ()) -> str:
+    """What the user is told of an error. Reports it if it is a bug."""
+    # The tree of errors is imported when one is raised: help needs none of it.
+    from extract.errors import GkcmnError
+    from extract.names import printable
+    from pipeline.crash import crash_line, shortage
+
+    if isinstance(error, GkcmnError):
+        return printable(str(error))
+    return shortage(error) or crash_line(error, command, notes)
+
+
+def _show_traceback(error: BaseException) -> None:
+    import traceback
+
+    click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+
+
+class _Messages(logging.Handler):
     """Prints log records as the commands print their own warnings."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if _is_first_process():
+        if record.levelno >= logging.WARNING and _is_first_process():
             _warn(record.getMessage())
+        if record.levelno < logging.WARNING and record.exc_info is not None and record.exc_info[1] is not None:
+            _show_traceback(record.exc_info[1])
 
 
 @click.group(cls=_Cli, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--debug", is_flag=True, help="Show the traceback of an error, and what libraries warn of.")
 @click.version_option(package_name="gkcmn-pipe")
-def main() -> None:
+def main(debug: bool) -> None:
     """Find the tube (a time span and one box a frame) that a sentence speaks of in a video.
 
     \b
@@ -162,9 +229,11 @@ def main() -> None:
       gkcmn-pipe evaluate
       gkcmn-pipe ground data/videos/train/0000.mp4 "the man in red" --overlay found.mp4
     """
-    # Warnings of our own packages alone: the libraries' would bury them.
+    # Messages of our own packages alone: the libraries' would bury them.
     for name in ("extract", "pipeline"):
-        logging.getLogger(name).handlers = [_Warnings()]
+        logger = logging.getLogger(name)
+        logger.handlers = [_Messages()]
+        logger.setLevel(logging.DEBUG if debug else logging.WARNING)
 
 
 @main.command(epilog=_example("gkcmn-pipe features clips/ more/*.mp4 --store data/features.zarr"))
@@ -177,7 +246,7 @@ def main() -> None:
 )
 @click.option("--backbone", type=click.Choice(["inception", "i3d_r50"]), help="[extract.backbone]")
 @click.option("--weights", type=_PLACE, help="Weights file of the backbone. [default: packaged, or the hub's]")
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes here.")
+@click.option("--workers", type=_WORKERS, default=1, show_default=True, help="Processes here.")
 @click.option("--scheduler", type=_PLACE, help="Address of a dask scheduler whose workers do the work.")
 @click.option("--strict", is_flag=True, default=None, help="Refuse videos that break off. [extract.strict]")
 @click.option("--decode-timeout", type=float, help="Seconds without a frame. [extract.decode_timeout_s]")
@@ -627,11 +696,11 @@ def ground(
 
 @main.command(epilog=_example("gkcmn-pipe synth data --videos 12 --seed 0"))
 @click.argument("out", type=_PATH, default=Path("data"))
-@click.option("--videos", type=click.IntRange(1), default=12, show_default=True, help="Of the split train.")
-@click.option("--val", type=click.IntRange(0), default=0, show_default=True, help="Videos of the split val.")
+@click.option("--videos", type=_number_from(1), default=12, show_default=True, help="Of the split train.")
+@click.option("--val", type=_number_from(0), default=0, show_default=True, help="Videos of the split val.")
 @click.option(
     "--test",
-    type=click.IntRange(0),
+    type=_number_from(0),
     default=0,
     show_default=True,
     help="Videos of each of test, test-unseen-words and test-unseen-combinations.",
@@ -643,11 +712,11 @@ def ground(
     show_default=True,
     help="Length and rate of the videos.",
 )
-@click.option("--sentences", type=click.IntRange(1), default=12, show_default=True, help="The most of one video.")
+@click.option("--sentences", type=_number_from(1), default=12, show_default=True, help="The most of one video.")
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed draws the same videos."
 )
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that draw.")
+@click.option("--workers", type=_WORKERS, default=1, show_default=True, help="Processes that draw.")
 def synth(out: Path, videos: int, val: int, test: int, size: SizeName, sentences: int, seed: int, workers: int) -> None:
     """Draw labelled videos into OUT: OUT/videos/SPLIT/*.mp4 and OUT/index.parquet.
 
@@ -690,7 +759,7 @@ def synth(out: Path, videos: int, val: int, test: int, size: SizeName, sentences
 )
 @click.option(
     "--workers",
-    type=click.IntRange(1),
+    type=_WORKERS,
     help="Processes that draw and, on a CPU, extract and train. [default: one a core]",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")

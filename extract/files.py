@@ -100,7 +100,10 @@ def shown(place: str) -> str:
     """A path or URL as it may be printed: without user, password or query, which may be credentials."""
     if "://" not in place:
         return printable(place)
-    parts = urlsplit(place)
+    try:
+        parts = urlsplit(place)
+    except ValueError:  # no valid URL: where credentials stand in it cannot be told
+        return f"{printable(place.partition('://')[0])}://..."
     return printable(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl())
 
 

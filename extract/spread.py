@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from extract.errors import GkcmnError, WorkerDiedError
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client, Future, LocalCluster
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -156,7 +156,7 @@ def _on_worker(work: Callable[[Item, Tell], Result], item: Item, threads: int | 
 def _client(workers: int, scheduler: str | None) -> Iterator[Client]:
     """A client of that scheduler, or of a cluster of processes on this machine."""
     import dask
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
     # What becomes of an item is told by its outcome.
     for name in ("distributed", "distributed.client"):
@@ -173,18 +173,28 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Client]:
         _workers_environment(),
         # dask has freed memory go back to the system at once, and every large tensor fetched anew: twice the time.
         dask.config.set({"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None}),
+        _cluster(workers) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+def _cluster(workers: int) -> LocalCluster:
+    """Start processes on this machine. Raises GkcmnError where it cannot hold so many."""
+    from distributed import LocalCluster
+
+    try:
         # What is done with an item needs little memory, however large it is: dask need not watch over it.
-        LocalCluster(
+        return LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
             memory_limit=0,
             dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL,
             preload=_PRELOAD,
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        yield client
+        )
+    except (OSError, RuntimeError) as error:  # TimeoutError is an OSError
+        raise GkcmnError(f"{workers} workers: they cannot be started ({error}); use fewer --workers") from error
 
 
 @contextmanager

@@ -27,12 +27,12 @@ def channel_statistics(store: FeatureStore) -> ChannelStatistics:
     arrays = [da.from_array(store.lazy(key), name=False) for key in sorted(store.keys())]
     if not arrays:
         raise StoreError(f"{store.place}: holds no video yet; extract some with: gkcmn-pipe features VIDEOS")
-    values = da.concatenate(arrays).astype(np.float64)
     axes = (0, 2, 3)
     try:
+        values = da.concatenate(arrays).astype(np.float64)
         mean, square, zeros = compute(
             values.mean(axis=axes), (values**2).mean(axis=axes), (values == 0).mean(axis=axes)
         )
-    except (ValueError, RuntimeError, OSError) as error:
+    except (ValueError, RuntimeError, OSError) as error:  # the first, too, of videos whose numbers of channels differ
         raise StoreError(f"{store.place}: features are damaged ({error}); see gkcmn-pipe verify") from error
     return ChannelStatistics(mean=mean, std=np.sqrt(np.maximum(0, square - mean**2)), zeros=zeros)

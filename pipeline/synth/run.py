@@ -94,10 +94,12 @@ def draw_videos(
         for split in SPLITS
         for number in range(counts.get(split, 0))
     ]
-    missing = [video for video in videos if not video.is_drawn(out)]
+    missing = []
     for video in videos:
-        if video not in missing:
+        if video.is_drawn(out):
             on_video(video.name)
+        else:
+            missing.append(video)
     for done in spread(partial(draw_video, out=out.absolute()), missing, workers=workers):
         on_video(done.value())
     index = out / "index.parquet"
