@@ -307,35 +307,55 @@ def features(
 
 @main.command(epilog=_example("gkcmn-pipe verify data/features.zarr --repair"))
 @click.argument("place", metavar="STORE", type=_PLACE, required=False)
-@click.option("--repair", is_flag=True, help="Remove what is faulty, so that `features` extracts it again.")
+@click.option("--repair", is_flag=True, help="Remove or restore what is faulty, and add checksums to an older store.")
 @_with(config_options)
 def verify(place: str | None, repair: bool, config_file: Path | None, assignments: tuple[str, ...]) -> None:
-    """Audit every video of STORE: shapes, checksums, ranges and values of its features.
+    """Audit all that STORE holds: checksums, shapes, ranges and values of features, queries, failures, settings.
 
+    A video that --repair removes is extracted again by `features`, and queries are encoded again by themselves.
     While `features` writes into STORE, what it has begun counts as interrupted: repair when it has ended.
     """
     config = _config(config_file, assignments, {"paths.store": place})
-    from extract.audit import audit, mend
+    from extract.audit import audit
+    from extract.mend import Upgrade, mend, open_mended
     from extract.names import printable
     from extract.store import FeatureStore
 
-    store = FeatureStore.open(config.paths.store, writable=repair)
-    faults, mended, count = 0, 0, 0
+    is_restored = False
+    if repair:
+        store, is_restored = open_mended(config.paths.store)
+    else:
+        store = FeatureStore.open(config.paths.store)
+    done = {"removed": 0, "restored": int(is_restored)}
+    faults, videos, is_incomplete = int(is_restored), 0, False
+    upgrade = Upgrade(store, is_wanted=repair)
     with _progress() as progress:
-        task = progress.add_task("verify", total=len(list(store.all_keys())), rate="")
-        for count, (_, fault) in enumerate(audit(store), start=1):
-            progress.update(task, completed=count)
-            if fault is not None:
-                faults += 1
-                click.echo(printable(f"{fault.key}: {fault.cause}"))
-                mended += repair and mend(store, fault)
-    told = f"{count} videos, {faults} faulty"
-    if mended:
-        told += f", {mended} removed; run the same `features` command again"
+        task = progress.add_task("verify", total=store.count(), rate="")
+        for kind, _, fault in audit(store, upgrade.on_sound):
+            videos += kind == "video"
+            progress.update(task, completed=videos)
+            if fault is None:
+                continue
+            faults += 1
+            click.echo(printable(fault.message))
+            if repair and (what := mend(store, fault)) is not None:
+                done[what] += 1
+                is_incomplete |= what == "removed" and kind == "video"
+    if faults == sum(done.values()):
+        upgrade.finish()
+    told = "".join(f", {number} {what}" for what, number in done.items() if number)
+    if is_incomplete:
+        told += "; run the same `features` command again"
     elif faults and not repair:
         told += "; mend them with --repair"
-    click.echo(told)
-    if faults > mended:
+    if upgrade.count:
+        told += (
+            f"; {upgrade.count} had no checksums, and have them now"
+            if repair
+            else (f"; {upgrade.count} have no checksums: add them with --repair")
+        )
+    click.echo(f"{videos} videos, {faults} faulty{told}")
+    if faults > sum(done.values()):
         sys.exit(1)
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from types import UnionType
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 import numpy as np
 
+R = TypeVar("R", bound="VideoInfo | Failure")
 Stage = Literal["decode", "backbone", "store", "worker"]
 """Of extraction, where something may fail."""
 
@@ -79,3 +83,38 @@ class EncodedQuery:
     """Those of `words` that have no vector of their own."""
     dropped: int
     """Words beyond the limit, left out."""
+
+
+def from_fields(kind: type[R], values: Mapping[str, Any]) -> R:
+    """Make a record of values that were read as JSON; other values than the record's fields are left out.
+
+    Args:
+        kind: `VideoRecord` or `Failure`.
+        values: by the name of the field.
+
+    Raises:
+        ValueError: a field is absent or of another type.
+    """
+    found = {}
+    for name, allowed in _types(kind).items():  # type: ignore[arg-type] # a type can be hashed
+        if name not in values:
+            raise ValueError(f"{name} is not there")
+        value = found[name] = values[name]
+        if not (value in allowed if isinstance(allowed, frozenset) else type(value) in allowed):
+            raise ValueError(f"{name} is {value!r}")
+    return kind(**found)
+
+
+@cache
+def _types(kind: type[VideoInfo | Failure]) -> dict[str, frozenset[str] | tuple[type, ...]]:
+    """For each field of a record its types, or its values if they are few."""
+    hints = get_type_hints(kind)
+    allowed: dict[str, frozenset[str] | tuple[type, ...]] = {}
+    for name in (field.name for field in fields(kind)):
+        hint = hints[name]
+        if hint == Stage:
+            allowed[name] = frozenset(get_args(Stage))
+        else:
+            kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+            allowed[name] = (*kinds, int) if float in kinds else kinds
+    return allowed

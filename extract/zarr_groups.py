@@ -1,101 +1,93 @@
-"""What the feature store asks of zarr, and nothing else does: groups that are replaced whole, and errors in words."""
+"""What the feature store asks of zarr, and nothing else does: metadata, listings, and errors in words."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import json
 import re
-import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
-import numpy as np
 import zarr
+from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
-from zarr.errors import BaseZarrError, ContainsGroupError
+from zarr.errors import BaseZarrError
+from zarr.storage import StorePath
 
 from extract.errors import GkcmnError, StoreError, StoreUnreachableError
+from extract.json_text import parse_json
 
-_GENERATION = "generation"
+_METADATA = "zarr.json"
+_GROUP_FIELDS = {"attributes", "zarr_format", "node_type", "consolidated_metadata"}
 LONGEST = 200
 """Bytes of a name on one level: file systems take 255, and zarr adds to it as it writes."""
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 # What damaged metadata and chunks were seen to raise; codecs raise RuntimeError.
-_DAMAGE = (BaseZarrError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, *_ABSENT)
+_DAMAGE = (
+    BaseZarrError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ArithmeticError, MemoryError,
+    *_ABSENT,
+)  # fmt: skip
 
 
-def child(group: zarr.Group | None, name: str) -> zarr.Group | None:
-    """A group's subgroup; None if there is none."""
-    found = group.get(name) if group is not None else None
-    return found if isinstance(found, zarr.Group) else None
+def document(place: StorePath) -> dict[str, Any] | None:
+    """The metadata of a group or array, as zarr.json has it; None if there is none.
 
-
-def required(group: zarr.Group, name: str) -> zarr.Group:
-    """A group's subgroup, made if there is none, be it by another process at this moment."""
-    with suppress(ContainsGroupError):
-        return group.require_group(name)
-    return group.require_group(name)
-
-
-def is_whole(slot: zarr.Group) -> bool:
-    """Whether a slot holds anything that was written to its end."""
-    return _GENERATION in slot.attrs
-
-
-def generation(slot: zarr.Group) -> object:
-    """Names what a slot holds; another name is another content."""
-    return slot.attrs.get(_GENERATION)
-
-
-def content(slot: zarr.Group | None) -> zarr.Group | None:
-    """What a slot holds; None if nothing, or nothing whole, was written there."""
-    return child(slot, str(slot.attrs[_GENERATION])) if slot is not None and is_whole(slot) else None
-
-
-@contextmanager
-def refilling(parent: zarr.Group, name: str, attributes: Mapping[str, Any]) -> Iterator[zarr.Group]:
-    """Give an empty group that becomes the content of the slot `name` when the block ends well.
-
-    Until then a reader sees the old content. The slot's attributes name its content, so that one write of
-    metadata switches both: what kills a writer, at whatever moment, leaves the old or the new.
+    Raises:
+        ValueError: it is no JSON object.
     """
-    slot = _slot(parent, name)
-    old = slot.attrs.get(_GENERATION)
-    for left in remains(slot):
-        drop(slot, left)
-    new = secrets.token_hex(4)
-    try:
-        yield slot.create_group(new, attributes={_GENERATION: new})
-        _check_there(slot, new, name)
-        slot.attrs.update({**attributes, _GENERATION: new})
-    except BaseException:
-        with suppress(OSError):
-            del slot[new]
-        raise
-    if old is not None:
-        with suppress(OSError):  # the new content stands; `verify` finds what is left beside it
-            del slot[str(old)]
+    found = sync((place / _METADATA).get(prototype=default_buffer_prototype()))
+    if found is None:
+        return None
+    content = parse_json(found.to_bytes())
+    if not isinstance(content, dict):
+        raise ValueError(f"{_METADATA} is no JSON object")  # noqa: TRY004 - damage, as what cannot be parsed is
+    return content
 
 
-def _slot(parent: zarr.Group, name: str) -> zarr.Group:
-    try:
-        return parent.require_group(name)
-    except (ValueError, KeyError, TypeError, BaseZarrError):  # its metadata is damaged
-        drop(parent, name)
-        return parent.require_group(name)
+def group_attributes(place: StorePath) -> dict[str, Any] | None:
+    """The attributes of a group; None if there is no metadata. Raises ValueError if it is another node's."""
+    found = document(place)
+    if found is None:
+        return None
+    attributes = found.get("attributes", {})
+    kinds = (found.get("zarr_format"), found.get("node_type"))
+    if kinds != (3, "group") or not isinstance(attributes, dict) or set(found) - _GROUP_FIELDS:
+        raise ValueError(f"{_METADATA} is not that of a Zarr v3 group")
+    return attributes
 
 
-def remains(slot: zarr.Group) -> list[str]:
-    """What killed writers left in a slot."""
-    return [name for name in names(slot) if name != slot.attrs.get(_GENERATION)]
+def write_group(place: StorePath, attributes: Mapping[str, Any]) -> None:
+    """Make a group, or replace its attributes, in one write."""
+    text = json.dumps({"attributes": dict(attributes), "zarr_format": 3, "node_type": "group"}, indent=2)
+    sync((place / _METADATA).set(default_buffer_prototype().buffer.from_bytes(text.encode())))
 
 
-def names(group: zarr.Group | None) -> list[str]:
-    """What lies in a group, by name, whether it can be read or not."""
-    if group is None:
-        return []
-    place = group.store_path
+def open_array(place: StorePath, metadata: dict[str, Any]) -> zarr.Array[Any]:
+    """An array whose metadata was read before. Raises ValueError, TypeError or KeyError."""
+    if metadata.get("node_type") != "array":
+        raise TypeError(f"{place.path.rpartition('/')[2]} is no array")
+    return zarr.Array.from_dict(place, metadata)
+
+
+def stored_sizes(places: Iterable[StorePath]) -> list[int]:
+    """The bytes of each file; 0 where there is none."""
+
+    async def size(place: StorePath) -> int:
+        with suppress(*_ABSENT):
+            return await place.store.getsize(place.path)
+        return 0
+
+    async def sizes() -> list[int]:
+        return await asyncio.gather(*map(size, places))
+
+    return sync(sizes())
+
+
+def names(place: StorePath) -> list[str]:
+    """What lies in a group, by name, whether it can be read or not; nothing where no group is."""
 
     async def listed() -> list[str]:
         return [name async for name in place.store.list_dir(place.path)]
@@ -106,9 +98,8 @@ def names(group: zarr.Group | None) -> list[str]:
     )
 
 
-def drop(group: zarr.Group, name: str) -> None:
-    """Remove what lies in a group under a name, whether it can be read or not."""
-    place = group.store_path / name
+def drop(place: StorePath) -> None:
+    """Remove what lies at a place, whether it can be read or not."""
 
     async def removed() -> None:
         if await place.is_empty():
@@ -120,14 +111,6 @@ def drop(group: zarr.Group, name: str) -> None:
         sync(removed())
 
 
-def _check_there(slot: zarr.Group, generation: str, name: str) -> None:
-    """Raise StoreError if another writer of the slot has taken this one's work for a killed writer's."""
-    # A group that was deleted comes back, empty, with the next array that is made in it.
-    found = child(slot, generation)
-    if found is None or _GENERATION not in found.attrs:
-        raise StoreError(f"{name}: another process writes it too; let one finish, and run the command again")
-
-
 @contextmanager
 def reading(place: str, what: str, remedy: str) -> Iterator[None]:
     """Turn what damaged data raises into a StoreError, and what a place does into a StoreUnreachableError."""
@@ -136,15 +119,16 @@ def reading(place: str, what: str, remedy: str) -> Iterator[None]:
     except GkcmnError:
         raise
     except _DAMAGE as error:
-        raise StoreError(f"{place}: {what} cannot be read ({_first_line(error)}); {remedy}") from error
+        raise StoreError(f"{place}: {what} cannot be read ({first_line(error)}); {remedy}") from error
     except OSError as error:
         raise StoreUnreachableError(
-            f"{place}: {what} cannot be read at this moment ({error.strerror or _first_line(error)}); "
+            f"{place}: {what} cannot be read at this moment ({error.strerror or first_line(error)}); "
             "check rights and connection, and run the same command again"
         ) from error
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """An error's message, of which zarr's may have several lines."""
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
@@ -162,36 +146,21 @@ def writing(place: str, what: str) -> Iterator[None]:
         ) from error
     except BaseZarrError as error:
         raise StoreError(
-            f"{place}: {what} cannot be written ({_first_line(error)}); run the same command again"
+            f"{place}: {what} cannot be written ({first_line(error)}); run the same command again"
         ) from error
 
 
 def level(name: str) -> str:
     """A name as that of one group: readable, and the same on every file system."""
-    quoted = quote(name, safe=" ()+,=@")
+    quoted = quote(name, safe=" ()+,=@", errors="surrogateescape")
     if len(quoted) > LONGEST:
         # Cut between characters, and told apart by a digest of the whole.
         kept = re.sub(r"%.?$", "", quoted[: LONGEST - 17])
-        quoted = f"{kept}~{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+        quoted = f"{kept}~{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:16]}"
     # Neither a hidden or parent folder, nor the file in which zarr keeps a group's own metadata.
     return quoted.replace(".", "%2E", 1) if quoted.startswith(".") or quoted == "zarr.json" else quoted
 
 
-def array(group: zarr.Group, name: str) -> zarr.Array[Any]:
-    """A group's array. Raises KeyError or TypeError."""
-    found = group[name]
-    if not isinstance(found, zarr.Array):
-        raise TypeError(f"{name} is no array")
-    return found
-
-
-def rows(group: zarr.Group, name: str) -> np.ndarray:
-    """A whole array, read into memory."""
-    return np.asarray(array(group, name)[:])
-
-
-def write_strings(group: zarr.Group, name: str, values: Iterable[str], dimension: str) -> None:
-    """Write strings as a one-dimensional array."""
-    values = np.array(list(values), dtype=object)
-    made = group.create_array(name, shape=values.shape, dtype="str", dimension_names=(dimension,))
-    made[:] = values
+def unlevel(name: str) -> str:
+    """What `level` made of a name, undone; of a long one, its beginning."""
+    return unquote(name, errors="surrogateescape")

@@ -3,6 +3,7 @@
 Columns: id, video, query, kind, segment_start, segment_end, span_start, span_end, boxes, split, width, height,
 frame_count, fps. `boxes` holds one list of 4 for each frame of the span, xyxy in source pixels, null where
 nothing is to be seen. Spans and segments are half-open in source frames. What is not known is null.
+Pages have checksums, and the schema's metadata has a digest of all samples.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from pipeline.types import Sample, Span
 
 VERSION = "1"
 _VERSION_KEY = b"gkcmn_index_version"
+_DIGEST_KEY = b"gkcmn_index_sha256"
 ROWS = 1024
 """Samples that are written and read together: few enough to hold twice."""
 _MAGIC = b"PAR1"
@@ -118,9 +120,13 @@ def write_index(path: Path, samples: Sequence[Sample]) -> None:
         column if isinstance(column, pa.Array) else pa.array(column, field.type)
         for column, field in zip(columns, _SCHEMA, strict=True)
     ]
+    table = pa.Table.from_arrays(arrays, schema=_SCHEMA)
+    # Pages have checksums of their own; Parquet's heads of pages and its footer have none.
+    digest = _content_digest(sample for batch in table.to_batches(ROWS) for sample in _decoded(batch))
+    table = table.replace_schema_metadata({_VERSION_KEY: VERSION, _DIGEST_KEY: digest})
     # As an open file: pyarrow takes a name with a colon for a URL, and none that is not UTF-8.
     with replacing(path) as partial, partial.open("wb") as file:
-        pq.write_table(pa.Table.from_arrays(arrays, schema=_SCHEMA), file, compression="zstd", row_group_size=ROWS)
+        pq.write_table(table, file, compression="zstd", row_group_size=ROWS, write_page_checksum=True)
 
 
 def samples_digest(samples: Iterable[Sample]) -> str:
@@ -156,14 +162,29 @@ def _read_parquet(path: Path) -> list[Sample]:
     seen: set[str] = set()
     try:
         with open_input(path) as raw:  # by its name alone, pyarrow takes a:b for a URL
-            file = pq.ParquetFile(raw)
+            file = pq.ParquetFile(raw, page_checksum_verification=True)
             _check_form(path, file.schema_arrow)
             for batch in file.iter_batches(ROWS):
                 samples += _samples(batch, path, len(samples), seen)
+            digest = (file.schema_arrow.metadata or {}).get(_DIGEST_KEY)
     except (OSError, pa.ArrowException) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise AnnotationError(f"{path}: not a Parquet file ({reason}); prepare it again") from error
+    # An older index has no digest.
+    if digest is not None and digest != _content_digest(samples).encode():
+        raise AnnotationError(f"{path}: damaged (its samples do not match their checksum); prepare it again")
     return samples
+
+
+def _content_digest(samples: Iterable[Sample]) -> str:
+    """SHA-256 over all that an index holds."""
+    digest = hashlib.sha256()
+    for sample in samples:
+        fields = (sample.id, sample.video, sample.query, sample.kind, sample.segment, sample.span, sample.split)
+        digest.update(repr((*fields, sample.size, sample.frame_count, sample.fps)).encode())
+        missing = np.isnan(sample.boxes).any(axis=1)
+        digest.update(missing.tobytes() + sample.boxes[~missing].astype("<f4").tobytes())
+    return digest.hexdigest()
 
 
 def _check_form(path: Path, schema: pa.Schema) -> None:
@@ -184,13 +205,22 @@ def _check_form(path: Path, schema: pa.Schema) -> None:
 
 def _samples(batch: pa.RecordBatch, path: Path, before: int, seen: set[str]) -> list[Sample]:
     """The samples of one batch, that follows `before` rows; raises AnnotationError at one that cannot be used."""
-    boxes, offsets, unread = _boxes_of(batch)
+    _, _, unread = _boxes_of(batch)
     if faults := [*_form_faults(batch), *unread]:
         row, fault = min(faults, key=lambda found: found[0])
         _samples(batch.slice(0, row), path, before, seen)  # a row before it may have another fault
         raise _refused(batch, path, before, row, fault)
+    samples = _decoded(batch)
+    if (found := first_fault(samples, seen)) is not None:
+        raise _refused(batch, path, before, *found)
+    return samples
+
+
+def _decoded(batch: pa.RecordBatch) -> list[Sample]:
+    """The samples of one batch, whatever they say."""
+    boxes, offsets, _ = _boxes_of(batch)
     column = {name: batch.column(name).to_pylist() for name in batch.schema.names if name != "boxes"}
-    samples = [
+    return [
         Sample(
             id=column["id"][row],
             video=column["video"][row],
@@ -206,9 +236,6 @@ def _samples(batch: pa.RecordBatch, path: Path, before: int, seen: set[str]) -> 
         )
         for row, (start, end) in enumerate(pairwise(offsets))
     ]
-    if (found := first_fault(samples, seen)) is not None:
-        raise _refused(batch, path, before, *found)
-    return samples
 
 
 def _refused(batch: pa.RecordBatch, path: Path, before: int, row: int, fault: Fault) -> AnnotationError:

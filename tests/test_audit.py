@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +13,11 @@ import numpy as np
 import pytest
 from zarr.storage import LocalStore
 
-from extract.audit import audit, mend
+from extract.audit import METADATA, audit, faults
 from extract.clips import plan_clips
 from extract.errors import StoreError
-from extract.records import Failure, VideoRecord
+from extract.mend import Upgrade, mend, open_mended
+from extract.records import EncodedQuery, Failure, VideoRecord
 from extract.statistics import channel_statistics
 from extract.store import CLIPS_PER_SHARD, FeatureStore
 from pipeline.figure_store import write_activations
@@ -114,14 +116,14 @@ def garble(slot: Path) -> None:
     ],
 )
 def test_harm_is_found_and_mended(place: Path, harm: Callable[[Path], None], cause: str) -> None:
-    assert [fault for _, fault in audit(FeatureStore.open(place))] == [None, None]
+    assert faults(FeatureStore.open(place)) == []
     harm(place / "videos" / "b.mp4")
-    faults = [fault for _, fault in audit(FeatureStore.open(place)) if fault is not None]
-    assert [fault.key for fault in faults] == ["b.mp4"]
-    assert any(part in faults[0].cause for part in cause.split("|"))
-    assert mend(FeatureStore.open(place, writable=True), faults[0])
+    found = faults(FeatureStore.open(place))
+    assert [fault.key for fault in found] == ["b.mp4"]
+    assert any(part in found[0].cause for part in cause.split("|"))
+    assert mend(FeatureStore.open(place, writable=True), found[0])
     store = FeatureStore.open(place)
-    assert [fault for _, fault in audit(store) if fault is not None] == []
+    assert faults(store) == []
     assert sorted(store.keys()) == (
         ["b.mp4", "good/a.mp4"] if harm in (leave_a_part, leave_a_stray) else ["good/a.mp4"]
     )
@@ -138,18 +140,18 @@ def test_what_cannot_be_read_at_this_moment_stays(place: Path, monkeypatch: pyte
 
     monkeypatch.setattr(LocalStore, "get", failing)
     store = FeatureStore.open(place, writable=True)
-    (fault,) = (fault for _, fault in audit(store) if fault is not None)
+    (fault,) = faults(store)
     assert (fault.key, fault.is_passing) == ("b.mp4", True)
     assert "Input/output error" in fault.cause
     assert not mend(store, fault)
     monkeypatch.undo()
-    assert [fault for _, fault in audit(FeatureStore.open(place))] == [None, None]
+    assert faults(FeatureStore.open(place)) == []
 
 
 def test_what_was_extracted_again_meanwhile_stays(place: Path) -> None:
     flip(place / "videos" / "b.mp4")
     store = FeatureStore.open(place, writable=True)
-    (fault,) = (fault for _, fault in audit(store) if fault is not None)
+    (fault,) = faults(store)
     write(store, "b.mp4", 5)
     assert not mend(store, fault)
     assert sorted(store.keys()) == ["b.mp4", "good/a.mp4"]
@@ -161,18 +163,18 @@ def test_a_damaged_video_of_a_long_name_is_mended(place: Path) -> None:
     (slot,) = (path for path in (place / "videos").iterdir() if path.is_dir() and "~" in path.name)
     garble_all(slot)
     store = FeatureStore.open(place, writable=True)
-    (fault,) = (fault for _, fault in audit(store) if fault is not None)
+    (fault,) = faults(store)
     assert mend(store, fault)
     assert not slot.exists()
-    assert [fault for _, fault in audit(store)] == [None, None]
+    assert faults(store) == []
 
 
 def test_a_clip_of_zeros_is_a_fault(place: Path) -> None:
     features = np.ones((5, 4, 7, 7), np.float32)
     features[2] = 0
     write(FeatureStore.open(place, writable=True), "b.mp4", 5, features)
-    faults = [fault for _, fault in audit(FeatureStore.open(place)) if fault is not None]
-    assert [fault.cause for fault in faults] == ["a clip's features are all zero"]
+    found = faults(FeatureStore.open(place))
+    assert [fault.cause for fault in found] == ["a clip's features are all zero"]
 
 
 def test_failures_are_kept_until_the_video_succeeds(place: Path) -> None:
@@ -203,3 +205,163 @@ def test_activations_are_drawn(tmp_path: Path, clips: int) -> None:
     write(store, "a", clips)
     write_activations(tmp_path / "a.png", store, "a")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+# Checksums
+
+
+def age(place: Path) -> None:
+    """Make of a store one of schema version 3, whose parts have no checksums."""
+    for path in place.rglob("zarr.json"):
+        content = json.loads(path.read_text())
+        for name in ("checksum", "arrays"):
+            content["attributes"].pop(name, None)
+        if "schema_version" in content["attributes"]:
+            content["attributes"]["schema_version"] = 3
+        if path.parent == place / "videos":
+            content["attributes"] = {}
+        path.write_text(json.dumps(content))
+
+
+def queries() -> dict[str, EncodedQuery]:
+    vectors = np.arange(6, dtype=np.float32).reshape(2, 3)
+    return {"the man": EncodedQuery(words=("the", "man"), vectors=vectors, unknown=(), dropped=0)}
+
+
+def audited(store: FeatureStore, *, repair: bool) -> int:
+    """Videos that lack checksums, or were given them."""
+    upgrade = Upgrade(store, is_wanted=repair)
+    assert [fault for *_, fault in audit(store, upgrade.on_sound) if fault is not None] == []
+    upgrade.finish()
+    return upgrade.count
+
+
+def test_an_older_store_is_read_extended_and_given_checksums(place: Path) -> None:
+    store = FeatureStore.open(place, writable=True)
+    store.add_queries("v", queries())
+    store.note_failure(Failure(key="c", source="/c", stage="decode", cause="c", remedy="r"))
+    whole = store.read("b.mp4")
+    age(place)
+    store = FeatureStore.open(place, writable=True)
+    assert np.array_equal(store.read("b.mp4").i3d, whole.i3d)
+    assert list(store.queries("v")) == ["the man"]
+    write(store, "new.mp4", 4)
+    assert audited(store, repair=False) == 2
+    assert audited(store, repair=True) == 2
+    store = FeatureStore.open(place)
+    assert (store.needs_checksums, audited(store, repair=False)) == (True, 0)
+    assert np.array_equal(store.read("b.mp4").i3d, whole.i3d)
+    assert sorted(store.keys()) == ["b.mp4", "good/a.mp4", "new.mp4"]
+    assert [failure.key for failure in store.failures()] == ["c"]
+    assert store.queries("v") == {}  # encoded again when they are asked for
+
+
+def test_an_older_store_with_a_fault_stays_as_it_is(place: Path) -> None:
+    age(place)
+    flip(place / "videos" / "b.mp4")
+    store = FeatureStore.open(place, writable=True)
+    assert [fault.key for fault in faults(store)] == ["b.mp4"]
+    write(store, "b.mp4", 5)
+    assert audited(store, repair=True) == 1
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('"checksum"', '"cheskcum"'),
+        ('"generation"', '"generatiom"'),
+        ('"frame_count": 24', '"frame_count": 25'),
+        ('"source_digest"', '"source_digess"'),
+        ('"width": 64', '"width": "64"'),
+    ],
+)
+def test_changed_metadata_is_an_error(place: Path, before: str, after: str, is_old: bool) -> None:
+    if is_old:
+        content = json.loads((place / "zarr.json").read_text())
+        content["attributes"] = {"schema_version": 3, "settings": content["attributes"]["settings"]}
+        (place / "zarr.json").write_text(json.dumps(content))
+    path = place / "videos" / "b.mp4" / "zarr.json"
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after))
+    with pytest.raises(StoreError, match="'b.mp4' cannot be read"):
+        FeatureStore.open(place).record("b.mp4")
+    assert [fault.key for fault in faults(FeatureStore.open(place))] == ["b.mp4"]
+
+
+def test_a_video_under_another_s_name_is_an_error(place: Path) -> None:
+    shutil.copytree(place / "videos" / "b.mp4", place / "videos" / "c.mp4")
+    with pytest.raises(StoreError, match="'c.mp4' cannot be read"):
+        FeatureStore.open(place).record("c.mp4")
+
+
+def test_a_shard_of_another_video_is_found(place: Path) -> None:
+    write(FeatureStore.open(place, writable=True), "c.mp4", 5, np.ones((5, 4, 7, 7), np.float32))
+    one, other = (generation(place / "videos" / key) / "i3d" / "c" for key in ("b.mp4", "c.mp4"))
+    shutil.rmtree(one)
+    shutil.copytree(other, one)
+    (fault,) = faults(FeatureStore.open(place))
+    assert (fault.key, "values of i3d" in fault.cause) == ("b.mp4", True)
+
+
+@pytest.mark.parametrize("key", ["b.mp4", "good/a.mp4"])
+def test_an_empty_shard_is_no_zeros(place: Path, key: str) -> None:
+    slot = place / "videos" / key.replace("/", "%2F")
+    for shard in (generation(slot) / "i3d" / "c").rglob("0"):
+        if shard.is_file():
+            shard.write_bytes(b"")
+    with pytest.raises(StoreError, match=f"'{key}' cannot be read"):
+        FeatureStore.open(place).read(key)
+    assert [fault.key for fault in faults(FeatureStore.open(place))] == [key]
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"a":' * 9999, '{"attributes": {}}', None])
+def test_a_damaged_root_is_restored(place: Path, content: str | None) -> None:
+    path = place / "zarr.json"
+    whole = json.loads(path.read_text())
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(StoreError, match="verify"):
+        FeatureStore.open(place)
+    store, is_restored = open_mended(place)
+    assert is_restored
+    assert json.loads(path.read_text()) == whole
+    assert store.settings == SETTINGS
+    (place / "videos" / "zarr.json").unlink()
+    path.unlink()
+    with pytest.raises(StoreError, match="no feature store"):
+        open_mended(place)
+
+
+def test_the_list_of_videos_is_restored_or_said_to_be_gone(place: Path) -> None:
+    (place / "videos" / "zarr.json").unlink()
+    assert sorted(FeatureStore.open(place).keys()) == ["b.mp4", "good/a.mp4"]
+    store = FeatureStore.open(place, writable=True)
+    (fault,) = faults(store)
+    assert (fault.message, mend(store, fault)) == (f"list videos: {METADATA}", "restored")
+    assert faults(FeatureStore.open(place)) == []
+    shutil.rmtree(place / "videos")
+    with pytest.raises(StoreError, match="the list of its videos cannot be read.*it is gone.*--repair"):
+        list(FeatureStore.open(place).keys())
+    with pytest.raises(StoreError, match="it is gone"):
+        faults(FeatureStore.open(place))
+
+
+def test_damaged_queries_and_failures_are_removed(place: Path) -> None:
+    store = FeatureStore.open(place, writable=True)
+    store.add_queries("v", queries())
+    store.note_failure(Failure(key="c", source="/c", stage="decode", cause="c", remedy="r"))
+    (piece,) = (path for path in (place / "text").rglob("vectors/c/0/0") if path.is_file())
+    piece.unlink()
+    path = place / "failures" / "c" / "zarr.json"
+    path.write_text(path.read_text().replace("decode", "worker"))
+    with pytest.raises(StoreError, match=r"its queries \(v\) cannot be read"):
+        store.queries("v")
+    with pytest.raises(StoreError, match="the list of failures cannot be read.*checksum"):
+        store.failures()
+    found = faults(store)
+    assert [(fault.kind, fault.key) for fault in found] == [("failure", "c"), ("queries", "v")]
+    assert [mend(store, fault) for fault in found] == ["removed", "removed"]
+    assert (faults(store), store.queries("v"), store.failures()) == ([], {}, [])

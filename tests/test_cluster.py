@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from extract.audit import faults
 from extract.store import FeatureStore
 from tests.cluster import cluster, wait
 from tests.media import moving_square, write_video
@@ -48,7 +49,7 @@ def test_a_worker_that_dies_has_its_videos_redone(two_workers: Cluster, tmp_path
     keys = sorted(store.keys())
     assert keys == [f"{number}.mp4" for number in range(6)]
     # Nothing of the dead worker's is left, and each video is what one process makes of it.
-    assert all(store.leftovers(key) == [] for key in keys)
+    assert faults(store) == []
     alone = tmp_path / "alone.zarr"
     subprocess.run([*command[:-1], str(alone)], check=True, capture_output=True)
     for key in keys:

@@ -19,7 +19,7 @@ ALLOWED = {
 }
 SOLE = {
     "decord": "extract/decoder.py",
-    "zarr": "extract/store.py extract/zarr_groups.py",
+    "zarr": "extract/store.py extract/slots.py extract/zarr_groups.py",
     "dask": "extract/spread.py extract/statistics.py",
     "distributed": "extract/spread.py",
     "spacy": "extract/text.py",

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xarray
 
-from extract.audit import audit
+from extract.audit import METADATA, faults
 from extract.clips import plan_clips
 from extract.errors import DecodeTimeoutError, StoreError, StoreMismatchError
 from extract.files import shown
@@ -114,9 +114,9 @@ def test_two_writers_of_one_video_leave_one_of_them_whole(tmp_path: Path) -> Non
     assert np.array_equal(store.read("a").i3d, (maps(3) + 1).astype(np.float16))
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"zarr_format": 3}'])
-def test_damaged_metadata_is_one_error(tmp_path: Path, content: str) -> None:
-    store = FeatureStore.open_for(tmp_path / "s.zarr", SETTINGS)
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"zarr_format": 3}', '{"a":' * 9999])
+def test_damaged_metadata_is_one_error_or_does_no_harm(tmp_path: Path, content: str) -> None:
+    store = FeatureStore.open_for(tmp_path / "s.zarr", {**SETTINGS, "clip_length": 8})
     write(store, "a", maps(3))
     store.add_queries("v", {"the man": query("the", "man")})
     for path in sorted((tmp_path / "s.zarr").rglob("zarr.json")):
@@ -124,16 +124,19 @@ def test_damaged_metadata_is_one_error(tmp_path: Path, content: str) -> None:
         path.write_text(content)
         try:
             damaged = FeatureStore.open(tmp_path / "s.zarr")
-            assert damaged.settings == SETTINGS
+            assert damaged.settings == {**SETTINGS, "clip_length": 8}
             assert (damaged.record("a"), list(damaged.keys()), damaged.channels) == (record("a", 16), ["a"], 4)
             assert damaged.read("a")
             assert damaged.queries("v")
             assert damaged.failures() == []
-            pytest.fail(f"{path}: not missed")
+            # What says nothing that is not known is only other tools' to miss.
+            assert [fault.cause for fault in faults(damaged)] == [METADATA], path
+            continue
         except StoreError as raised:
             message = str(raised)
+        finally:
+            path.write_text(whole)
         assert str(tmp_path) in message
-        path.write_text(whole)
     assert len(store.read("a").i3d) == 3
 
 
@@ -151,7 +154,7 @@ def test_a_video_is_few_files(tmp_path: Path, clips: int) -> None:
     store = FeatureStore.open_for(tmp_path / "s.zarr", {**SETTINGS, "clip_length": 8})
     write(store, "a", maps(clips))
     assert np.array_equal(store.read("a").i3d, maps(clips).astype(np.float16))
-    assert [fault for _, fault in audit(store)] == [None]
+    assert faults(store) == []
     shards = [path for path in (tmp_path / "s.zarr").glob("videos/a/*/i3d/c/**/*") if path.is_file()]
     assert len(shards) == -(-clips // CLIPS_PER_SHARD)
 
@@ -178,19 +181,17 @@ def test_a_damaged_failure_is_forgotten(tmp_path: Path) -> None:
     assert store.failures() == []
 
 
-def test_a_damaged_list_of_failures_is_one_error_and_loses_no_video(tmp_path: Path) -> None:
+def test_a_list_of_failures_that_is_gone_is_one_error_and_loses_no_video(tmp_path: Path) -> None:
     store = FeatureStore.open_for(tmp_path / "s.zarr", SETTINGS)
     failure = Failure(key="a", source="/a", stage="decode", cause="c", remedy="r")
     store.note_failure(failure)
-    (tmp_path / "s.zarr/failures/zarr.json").write_text("")
-    told = pytest.raises(StoreError, match="remove the folder failures in")
+    shutil.rmtree(tmp_path / "s.zarr/failures")
+    told = pytest.raises(StoreError, match="the list of failures cannot be read.*it is gone.*verify")
     with told:
         store.note_failure(failure)
     with told:
-        store.forget_failure("a")
-    with told:
-        write(store, "a", maps(3))
-    shutil.rmtree(tmp_path / "s.zarr/failures")
+        store.failures()
+    write(store, "a", maps(3))
     assert len(store.read("a").i3d) == 3
 
 
@@ -304,7 +305,7 @@ def test_a_name_too_long_for_a_folder(tmp_path: Path, key: str) -> None:
         write(store, name, maps(3))
     assert sorted(store.keys()) == sorted(store.all_keys()) == sorted((key, key + "x"))
     assert store.read(key).record.key == key
-    assert all(fault is None for _, fault in audit(store))
+    assert faults(store) == []
 
 
 def test_maps_of_another_shape_are_refused(tmp_path: Path) -> None:
