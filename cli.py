@@ -830,7 +830,9 @@ def _progress() -> Iterator[Progress]:
 
 def _is_first_process() -> bool:
     """Whether this is the process that speaks; torchrun starts several."""
-    return os.environ.get("RANK", "0") == "0"
+    from pipeline.launch import process_rank
+
+    return process_rank() == 0
 
 
 @contextmanager

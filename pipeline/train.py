@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DataLoaderConfiguration, GradientAccumulationPlugin
+from accelerate.utils import DataLoaderConfiguration
 from torch.utils.data import DataLoader
 
 from extract.errors import OutputError, StoreError
@@ -42,6 +42,7 @@ from pipeline.divergence import DivergenceCheck, check_batch
 from pipeline.errors import CheckpointError, ConfigError
 from pipeline.grouped import GroupedSampler
 from pipeline.index import read_index, samples_digest
+from pipeline.launch import drop_stray_variables
 from pipeline.queries import can_stand_for, encoding_name, ensure_queries
 from pipeline.run_log import LOG, EpochReport, read_log, write_log
 
@@ -73,13 +74,8 @@ def train(
         torch.cuda.set_device(device)  # alone, Accelerator takes the current one; under torchrun, its own
     # A batch is split over the processes, so that their number does not change what is learnt; only an epoch's last
     # batch, if it is short, is filled up with samples of the first.
-    # Precision and accumulation are named, because Accelerator would take them from the environment otherwise.
-    accelerator = Accelerator(
-        cpu=device == "cpu",
-        mixed_precision="no",
-        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
-        dataloader_config=DataLoaderConfiguration(split_batches=True),
-    )
+    drop_stray_variables()
+    accelerator = Accelerator(cpu=device == "cpu", dataloader_config=DataLoaderConfiguration(split_batches=True))
     if config.train.batch_size % accelerator.num_processes:
         raise ConfigError(
             f"train.batch_size = {config.train.batch_size}: {accelerator.num_processes} processes cannot share it; "
