@@ -75,7 +75,7 @@ class DivergenceCheck:
             return
         wrong = [name for name, value in losses.items() if not math.isfinite(value)]
         what = f"the loss is not finite ({', '.join(wrong)})" if wrong else "the gradient is not finite"
-        self._end(f"step {step} of {steps}", f"{what}, {self.skipped} steps of this epoch were skipped")
+        self._end(f"step {step} of {steps}", f"{what}; skipped so far: {self.skipped} of {steps}")
 
     def end_epoch(self, report: EpochReport, first_loss: float, state: Mapping[str, Any]) -> None:
         """Check an epoch before it is saved.
