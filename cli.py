@@ -830,9 +830,7 @@ def _progress() -> Iterator[Progress]:
 
 def _is_first_process() -> bool:
     """Whether this is the process that speaks; torchrun starts several."""
-    from pipeline.launch import process_rank
-
-    return process_rank() == 0
+    return os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager

@@ -42,7 +42,6 @@ from pipeline.divergence import DivergenceCheck, check_batch
 from pipeline.errors import CheckpointError, ConfigError
 from pipeline.grouped import GroupedSampler
 from pipeline.index import read_index, samples_digest
-from pipeline.launch import drop_stray_variables
 from pipeline.queries import can_stand_for, encoding_name, ensure_queries
 from pipeline.run_log import LOG, EpochReport, read_log, write_log
 
@@ -74,7 +73,8 @@ def train(
         torch.cuda.set_device(device)  # alone, Accelerator takes the current one; under torchrun, its own
     # A batch is split over the processes, so that their number does not change what is learnt; only an epoch's last
     # batch, if it is short, is filled up with samples of the first.
-    drop_stray_variables()
+    for name in [name for name in os.environ if name.startswith("ACCELERATE_")]:
+        del os.environ[name]  # another program's precision or accumulation would change what is learned here
     accelerator = Accelerator(cpu=device == "cpu", dataloader_config=DataLoaderConfiguration(split_batches=True))
     if config.train.batch_size % accelerator.num_processes:
         raise ConfigError(

@@ -28,7 +28,6 @@ from extract.tensors import load_archive, load_tensors, save_tensors
 from extract.weights import check_sha256, drop_damaged
 from model.build import build_model
 from model.config import ModelConfig
-from pipeline import launch
 from pipeline import train as training
 from pipeline.checkpoint import CONFIG, TRAINING, WEIGHTS, load_model, load_settings
 from pipeline.config import Config, PathsConfig, TrainConfig
@@ -580,24 +579,13 @@ def test_the_shipped_checkpoint_has_its_checks() -> None:
     assert "checksum" in content
 
 
-# Processes
+# The environment
 
 
-@pytest.mark.parametrize(
-    ("variables", "rank"),
-    [
-        ({"RANK": "1"}, 0),
-        ({"LOCAL_RANK": "0"}, 0),
-        ({"WORLD_SIZE": "2", "RANK": "x", "LOCAL_RANK": "0", "MASTER_ADDR": "a", "MASTER_PORT": "1"}, 0),
-        ({"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "MASTER_ADDR": "a", "MASTER_PORT": "1"}, 1),
-    ],
-)
-def test_stray_variables_are_no_launch(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], rank: int) -> None:
-    for name, value in {**variables, "ACCELERATE_MIXED_PRECISION": "fp16", "OMPI_COMM_WORLD_SIZE": "2"}.items():
-        monkeypatch.setenv(name, value)
-    assert launch.process_rank() == rank
-    launch.drop_stray_variables()
-    import os
-
-    assert [name for name in variables if name in os.environ] == (list(variables) if rank else [])
-    assert not {"ACCELERATE_MIXED_PRECISION", "OMPI_COMM_WORLD_SIZE"} & set(os.environ)
+def test_settings_of_accelerate_in_the_environment_change_no_training(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("MIXED_PRECISION", "bf16"), ("GRADIENT_ACCUMULATION_STEPS", "4")):
+        monkeypatch.setenv(f"ACCELERATE_{name}", value)
+    train(config_of(root), tmp_path / "run")
+    assert (tmp_path / "run" / LOG).read_bytes() == (root / "run" / LOG).read_bytes()
