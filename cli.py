@@ -447,12 +447,11 @@ def train(
 
         report = None
         for report in run_training(paths.index, paths.store, paths.run, config, on_batch=on_batch):
-            if report.epoch in (1, config.train.epochs) or report.epoch % max(1, config.train.epochs // 10) == 0:
-                _say(
-                    f"epoch {report.epoch:4d}  loss {report.total:.4f}  (location {report.location:.4f}  "
-                    f"size {report.size:.4f}  confidence {report.confidence:.4f}  "
-                    f"boundary {report.boundary:.4f})"
-                )
+            shown = report.epoch in (1, config.train.epochs) or report.epoch % max(1, config.train.epochs // 10) == 0
+            if shown or report.skipped:
+                parts = "  ".join(f"{name} {value:.4f}" for name, value in report.losses.items())
+                skipped = f"  {report.skipped} steps skipped: not finite" if report.skipped else ""
+                _say(f"epoch {report.epoch:4d}  loss {report.total:.4f}  ({parts}){skipped}")
     if report is None:
         _say(f"{paths.run} has its {config.train.epochs} epochs already; --epochs gives it more")
     else:

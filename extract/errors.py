@@ -51,3 +51,9 @@ class DeviceError(GkcmnError, ValueError):
 
 class WorkerDiedError(GkcmnError, RuntimeError):
     """Processes died at a piece of work."""
+
+
+def first_line(error: Exception) -> str:
+    """Return an error as a single short line."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:200]

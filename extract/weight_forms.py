@@ -25,7 +25,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from extract.errors import WeightsError
+from extract.errors import WeightsError, first_line
 from extract.i3d_net import ConvUnit, InceptionI3d
 
 BATCH_NORM_EPS = 1e-3
@@ -178,9 +178,3 @@ def checked(raw: Mapping[str, Tensor], shapes: Mapping[str, torch.Size], path: P
 
 def _refuse(path: Path, cause: str, remedy: str, error: Exception | None = None) -> NoReturn:
     raise WeightsError(f"{path}: {cause}; {remedy}") from error
-
-
-def first_line(error: Exception) -> str:
-    """Return an error as a single short line."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:200]

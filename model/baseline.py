@@ -21,8 +21,8 @@ from model.grounder import Answer, Grounder, Losses, weighted
 from model.io import ModelInput, ModelTarget
 from model.layers import BiGru, MaskedConv1d
 
-LOSS_WEIGHTS = (5.0, 2.0, 1.0, 1.0)
-"""Of a box's sides, its 1 - GIoU, the start and the end."""
+LOSS_WEIGHTS = {"L1": 5.0, "GIoU": 2.0, "start": 1.0, "end": 1.0}
+"""Of the losses by name: L1 of a box's sides, its 1 - GIoU, the cross-entropies of the first and of the last step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,15 +63,14 @@ class Baseline(Grounder[BaselineOutput]):
         boxes = _boxes(output.boxes)
         sides = (boxes - target.boxes).abs().sum(dim=-1)
         giou = box_giou(boxes, target.boxes)
-        ends = ends_entropy(output.ends, target.span, inputs.step_mask.sum(dim=1))
-        return weighted(
-            [
-                (sides * steps).sum(dim=1) / count,
-                ((1 - giou) * steps).sum(dim=1) / count,
-                *ends.unbind(dim=1),
-            ],
-            LOSS_WEIGHTS,
-        )
+        start, end = ends_entropy(output.ends, target.span, inputs.step_mask.sum(dim=1)).unbind(dim=1)
+        parts = {
+            "L1": (sides * steps).sum(dim=1) / count,
+            "GIoU": ((1 - giou) * steps).sum(dim=1) / count,
+            "start": start,
+            "end": end,
+        }
+        return weighted(parts, LOSS_WEIGHTS)
 
     def answer(self, output: BaselineOutput, lengths: Tensor, spans: Tensor | None = None) -> Answer:  # noqa: ARG002 - the ends know
         """The likeliest start and end in that order, with their joint probability as the score."""

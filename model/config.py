@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +15,22 @@ WIDTH_PRESETS: dict[str, tuple[int, ...]] = {
 Ablation = Literal["none", "no_serial", "no_parallel", "no_mixed", "no_temporal_attention", "single_point"]
 
 Architecture = Literal["gkcmn", "baseline"]
+
+
+MAX_WIDTH = 65_536
+RANGES: dict[str, tuple[int, int]] = {
+    "feature_channels": (1, MAX_WIDTH),
+    "word_dim": (1, MAX_WIDTH),
+    "max_steps": (1, MAX_WIDTH),
+    "visual_width": (1, MAX_WIDTH),
+    "sentence_width": (4, MAX_WIDTH),
+    "fused_width": (4, MAX_WIDTH),
+    "span_kernel": (1, MAX_WIDTH),
+    "heatmap_size": (7, 256),
+    "attention_layers": (1, 100),
+    "attention_heads": (1, MAX_WIDTH),
+}
+"""Least and largest values. The largest are far beyond any use: within them a model can be counted without memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,27 +93,28 @@ class ModelConfig:
     """Table 3: w/o SC, PC, MN, TA and SK."""
 
     def __post_init__(self) -> None:
-        for name in (
-            "feature_channels", "word_dim", "max_steps", "visual_width", "attention_layers", "attention_heads",
-        ):  # fmt: skip
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.span_kernel < 1 or self.span_kernel % 2 == 0:
-            raise ValueError(f"span_kernel must be odd and at least 1, got {self.span_kernel}")
-        if self.heatmap_size < 7:
-            raise ValueError(f"heatmap_size must be at least 7, got {self.heatmap_size}")
-        for name in ("fused_width", "sentence_width"):
-            if getattr(self, name) < 4:
-                raise ValueError(f"{name} must be at least 4, got {getattr(self, name)}")
-        if not 0 < self.sigma < float("inf"):
-            raise ValueError(f"sigma must be positive, got {self.sigma}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must lie in [0, 1), got {self.dropout}")
+        self._check_ranges()
+        if self.span_kernel % 2 == 0:
+            raise ValueError(f"span_kernel must be odd, got {self.span_kernel}")
         if self.fused_width % 2 or self.sentence_width % 2:
             raise ValueError("fused_width and sentence_width must be even: each is two halves side by side")
         for name in ("fused_width", "sentence_width"):
             if getattr(self, name) % self.attention_heads:
                 raise ValueError(f"{name} must be a multiple of attention_heads {self.attention_heads}")
+
+    def _check_ranges(self) -> None:
+        for name, (least, most) in RANGES.items():
+            if not least <= getattr(self, name) <= most:
+                raise ValueError(f"{name} must be at least {least} and at most {most}, got {getattr(self, name)}")
+        if not 0 < self.sigma < math.inf:
+            raise ValueError(f"sigma must be positive, got {self.sigma}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must lie in [0, 1), got {self.dropout}")
+        numbers = (self.focal_alpha, self.focal_beta, self.focal_gamma, self.confidence_threshold, *self.loss_weights)
+        if not all(map(math.isfinite, numbers)):
+            raise ValueError(
+                "focal_alpha, focal_beta, focal_gamma, confidence_threshold and loss_weights must be finite"
+            )
 
     @property
     def candidate_widths(self) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ Letters: B samples, T steps.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -21,13 +22,12 @@ Output = TypeVar("Output")
 
 @dataclass(frozen=True, kw_only=True)
 class Losses:
-    """Scalars, each a mean over the batch's samples. What the four are is each model's to say."""
+    """Scalars, each a mean over the batch's samples."""
 
-    location: Tensor
-    size: Tensor
-    confidence: Tensor
-    boundary: Tensor
+    parts: Mapping[str, Tensor]
+    """By the names that the model gives them."""
     total: Tensor
+    """The weighted sum of the parts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +70,8 @@ class Grounder(nn.Module, ABC, Generic[Output]):
         """
 
 
-def weighted(parts: list[Tensor], weights: tuple[float, float, float, float]) -> Losses:
-    """Means over a batch of four parts (B,) each, and their weighted sum (Eq. 10)."""
-    location, size, confidence, boundary = means = [part.mean() for part in parts]
-    total = torch.stack([weight * mean for weight, mean in zip(weights, means, strict=True)]).sum()
-    return Losses(location=location, size=size, confidence=confidence, boundary=boundary, total=total)
+def weighted(parts: Mapping[str, Tensor], weights: Mapping[str, float]) -> Losses:
+    """Means over a batch of named parts (B,) each, and their sum, each weighed by the weight of its name (Eq. 10)."""
+    means = {name: part.mean() for name, part in parts.items()}
+    total = torch.stack([weights[name] * mean for name, mean in means.items()]).sum()
+    return Losses(parts=means, total=total)

@@ -17,6 +17,8 @@ from model.grounder import Losses, weighted
 from model.io import ModelInput, ModelOutput, ModelTarget
 from model.steps import step_entropy
 
+PARTS = ("location", "size", "confidence", "boundary")
+"""Names of the four losses, in the order of `ModelConfig.loss_weights`."""
 GAZE_WEIGHT = 0.3
 """Of the log probability that a learnt pooling looks into the box, in the location loss."""
 NEAR_BEST = 0.9
@@ -29,9 +31,10 @@ def gkcmn_losses(output: ModelOutput, inputs: ModelInput, target: ModelTarget, c
     Beyond the paper, location holds what a learnt pooling misses, and confidence what is said of each step.
     """
     lengths = inputs.step_mask.sum(dim=1)
+    parts = (*spatial_losses(output, target, config), *temporal_losses(output, lengths, target, config))
     return weighted(
-        [*spatial_losses(output, target, config), *temporal_losses(output, lengths, target, config)],
-        config.loss_weights,
+        dict(zip(PARTS, parts, strict=True)),
+        dict(zip(PARTS, config.loss_weights, strict=True)),
     )
 
 

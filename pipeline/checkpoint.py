@@ -1,33 +1,41 @@
 """A run's folder: its configuration, its weights, and what it needs to go on.
 
-config.json         format, the resolved configuration, what the features were made with
-model.safetensors   weights of the newest epoch
-training.pt         the same weights, optimiser and progress, of one moment
-log.jsonl           one line an epoch
+config.json         format, the resolved configuration, what the features were made with, and a checksum
+model.safetensors   weights of the newest epoch, with a digest
+training.pt         the same weights, optimizer, progress and log, of one moment
+log.jsonl           one line an epoch (`pipeline.run_log`)
+
+The first three name the run that wrote them, so that files of two runs are not taken for one checkpoint. Files of
+earlier versions name no run and have no digest or checksum; they are read too.
 """
 
 from __future__ import annotations
 
 import json
-import pickle
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from extract.files import replacing, write_text
-from model.build import build_model
+from extract.errors import first_line
+from extract.files import is_file, is_there, replacing, write_text
+from extract.json_text import read_json_file
+from extract.tensors import DIGEST, load_archive, load_tensors, save_tensors
+from model.build import build_model, state_shapes
 from model.grounder import Grounder
 from pipeline.config import Config, build_config, config_values
 from pipeline.errors import CheckpointError, ConfigError
+from pipeline.run_log import CHECKSUM, EpochReport, content_checksum, parse_report
 
 FORMAT = 3
-CONFIG, WEIGHTS, TRAINING, LOG = "config.json", "model.safetensors", "training.pt", "log.jsonl"
+CONFIG, WEIGHTS, TRAINING = "config.json", "model.safetensors", "training.pt"
+_RESTORE = "restore it from a copy, or train into another folder"
+_DIVERGED = "its training had diverged; train into another folder with a lower train.learning_rate"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +49,8 @@ class RunSettings:
     """How its queries became vectors: `pipeline.queries.encoding_name`."""
     samples: str
     """Digest of the samples it was trained on."""
+    run: str | None = None
+    """Name of the run: a checksum of the settings it began with. None in files of earlier versions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,96 +60,223 @@ class Progress:
     epochs: int
     """Epochs done."""
     state: Mapping[str, Any]
-    """Of model and optimiser; see `pipeline.train`."""
+    """Of model, optimizer and schedule; see `pipeline.train`."""
+    reports: Sequence[EpochReport] | None
+    """Of the epochs done; None in files of earlier versions."""
+    run: str | None = None
+    """As `RunSettings.run`."""
+
+
+class _ConfigFile(BaseModel):
+    """config.json."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    format: int
+    run: str | None = None
+    config: dict[str, Any]
+    features: dict[str, JsonValue]
+    encoding: str
+    samples: str
+    checksum: str | None = None
 
 
 def save_settings(run: Path, settings: RunSettings) -> None:
     """Write config.json. Raises OutputError."""
-    content = {
-        "format": FORMAT,
-        "config": config_values(settings.config),
-        "features": dict(settings.features),
-        "encoding": settings.encoding,
-        "samples": settings.samples,
-    }
-    write_text(run / CONFIG, json.dumps(content, indent=2) + "\n")
+    content = _content(settings)
+    write_text(run / CONFIG, json.dumps({**content, CHECKSUM: content_checksum(content)}, indent=2) + "\n")
+
+
+def run_name(settings: RunSettings) -> str:
+    """The name of a run that begins with these settings: equal settings give equal weights, and equal names."""
+    return settings.run or content_checksum(_content(settings))[:16]
 
 
 def load_settings(run: Path) -> RunSettings:
-    """Read config.json. Raises CheckpointError if there is none, or it is of another version."""
+    """Read config.json. Raises CheckpointError if it is absent, damaged or of another version."""
     path = run / CONFIG
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        version = content["format"]
+        content = read_json_file(path)
     except (FileNotFoundError, NotADirectoryError):
+        if any(is_there(run / name) for name in (WEIGHTS, TRAINING)):
+            raise CheckpointError(f"{path}: missing, though the run's weights are there; {_RESTORE}") from None
         raise CheckpointError(
             f"{run}: no checkpoint; train one with: gkcmn-pipe train --out {run}, or name one with --checkpoint"
         ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path}: damaged ({error}); train again into another folder") from error
-    if version != FORMAT:
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); check its path and rights") from error
+    except ValueError as error:
+        raise CheckpointError(f"{path}: damaged ({first_line(error)}); {_RESTORE}") from error
+    if not isinstance(content, dict) or not isinstance(content.get("format"), int):
+        raise CheckpointError(f"{path}: damaged (it names no checkpoint format); {_RESTORE}")
+    if content["format"] != FORMAT:
         raise CheckpointError(
-            f"{path}: checkpoint format {version}, this program reads {FORMAT}; "
+            f"{path}: checkpoint format {content['format']}, this program reads {FORMAT}; "
             "use the gkcmn-pipe that made it, or train again"
         )
     try:
+        file = _ConfigFile.model_validate(content)
+        given = content.pop(CHECKSUM, None)
+        if given is not None and given != content_checksum(content):
+            raise CheckpointError(f"{path}: damaged (its checksum does not match its content); {_RESTORE}")
         return RunSettings(
-            config=build_config(content["config"], where=str(path)),
-            features=content["features"],
-            encoding=content["encoding"],
-            samples=content["samples"],
+            config=build_config(file.config, where=str(path)),
+            features=file.features,
+            encoding=file.encoding,
+            samples=file.samples,
+            run=file.run,
         )
-    except (ConfigError, KeyError) as error:
-        raise CheckpointError(f"{path}: made by another version ({error}); train again") from error
+    except ValidationError as error:
+        fault = error.errors()[0]
+        field = ".".join(map(str, fault["loc"]))
+        raise CheckpointError(
+            f"{path}: damaged or made by another version ({field}: {fault['msg'].lower()}); {_RESTORE}"
+        ) from error
+    except (ConfigError, RecursionError) as error:
+        raise CheckpointError(f"{path}: made by another version ({first_line(error)}); train again") from error
 
 
 def save_progress(run: Path, progress: Progress) -> None:
     """Write training.pt, then model.safetensors: each replaces its predecessor whole. Raises OutputError."""
+    content = {
+        "epochs": progress.epochs,
+        "state": dict(progress.state),
+        "reports": None if progress.reports is None else [report.values for report in progress.reports],
+        "run": progress.run,
+    }
     with replacing(run / TRAINING) as partial:
-        torch.save({"epochs": progress.epochs, "state": dict(progress.state)}, partial)
+        torch.save(content, partial)
     save_weights(run, progress)
 
 
 def save_weights(run: Path, progress: Progress) -> None:
     """Write model.safetensors from `progress.state["model"]`. Raises OutputError."""
-    weights: Mapping[str, Tensor] = progress.state["model"]
+    metadata = {"format": str(FORMAT), "epochs": str(progress.epochs)}
+    if progress.run is not None:
+        metadata["run"] = progress.run
     with replacing(run / WEIGHTS) as partial:
-        save_file(
-            {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()},
-            partial,
-            metadata={"format": str(FORMAT)},
-        )
+        try:
+            save_tensors(partial, progress.state["model"], metadata)
+        except SafetensorError as error:  # how safetensors names an error of the disk
+            raise OSError(None, first_line(error)) from error
 
 
 def load_progress(run: Path) -> Progress | None:
-    """Read training.pt; None if there is none yet. Raises CheckpointError if it is damaged, or if weights lie alone."""
+    """Read training.pt.
+
+    Returns:
+        None if there is none yet.
+
+    Raises:
+        CheckpointError: it is damaged, or weights lie alone.
+    """
     path = run / TRAINING
-    if not path.is_file():
-        if (run / WEIGHTS).is_file():
+    if not is_there(path):
+        if is_there(run / WEIGHTS):
             raise CheckpointError(f"{run}: holds weights, and no {TRAINING} to go on from; train into another folder")
         return None
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        return Progress(epochs=content["epochs"], state=content["state"])
-    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError) as error:
-        raise CheckpointError(f"{path}: damaged ({_first_line(error)}); remove {run} and train again") from error
+        progress = _progress(load_archive(path))
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); check its path and rights") from error
+    except ValueError as error:
+        raise CheckpointError(f"{path}: damaged ({first_line(error)}); remove {run} and train again") from error
+    if (name := not_finite(progress.state["model"].items())) is not None:
+        raise CheckpointError(f"{path}: {name} holds values that are not finite: {_DIVERGED}")
+    return progress
 
 
 def load_model(run: Path) -> tuple[Grounder[Any], RunSettings]:
     """A run's model, ready for inference on the CPU, and its settings. Raises CheckpointError."""
     settings = load_settings(run)
     path = run / WEIGHTS
-    if not path.is_file():
+    try:
+        weights, metadata = load_tensors(path)
+    except FileNotFoundError:
+        if is_file(run / TRAINING):
+            raise CheckpointError(
+                f"{path}: missing; write it again from {TRAINING} with: gkcmn-pipe train --out {run}"
+            ) from None
         raise CheckpointError(
             f"{run}: its training ended before its first epoch did; go on with: gkcmn-pipe train --out {run}"
-        )
-    model = build_model(settings.config.model)
+        ) from None
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); check its path and rights") from error
+    except ValueError as error:
+        raise CheckpointError(f"{path}: damaged ({first_line(error)}); {_rewrite(run)}") from error
+    if unknown := sorted(metadata.keys() - {"format", "epochs", "run", DIGEST}):
+        raise CheckpointError(f"{path}: damaged (its metadata holds {unknown[0]!r}); {_rewrite(run)}")
+    if None not in (settings.run, metadata.get("run")) and settings.run != metadata["run"]:
+        raise CheckpointError(f"{path}: of another run than {run / CONFIG}; {_rewrite(run)}")
     try:
-        model.load_state_dict(load_file(path))
-    except (SafetensorError, RuntimeError, OSError) as error:
-        raise CheckpointError(f"{path}: damaged or of another model ({_first_line(error)}); train again") from error
+        _check_shapes(weights, state_shapes(settings.config.model))
+    except ValueError as error:
+        raise CheckpointError(f"{path}: does not fit {CONFIG} ({first_line(error)}); {_RESTORE}") from error
+    if (name := not_finite(weights.items())) is not None:
+        raise CheckpointError(f"{path}: {name} holds values that are not finite: {_DIVERGED}")
+    model = build_model(settings.config.model)
+    model.load_state_dict(weights)
     return model.eval(), settings
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+def not_finite(tensors: Iterable[tuple[str, Tensor]]) -> str | None:
+    """The name of the first tensor that holds a NaN or an infinity; None if there is none."""
+    return next(
+        (name for name, tensor in tensors if tensor.is_floating_point() and not bool(tensor.isfinite().all())), None
+    )
+
+
+def _content(settings: RunSettings) -> dict[str, Any]:
+    """config.json, without its checksum."""
+    named = {} if settings.run is None else {"run": settings.run}
+    return {
+        "format": FORMAT,
+        **named,
+        "config": config_values(settings.config),
+        "features": dict(settings.features),
+        "encoding": settings.encoding,
+        "samples": settings.samples,
+    }
+
+
+def _progress(content: object) -> Progress:
+    """What training.pt holds. Raises ValueError."""
+    if not isinstance(content, dict):
+        raise ValueError("it holds no progress of training")  # noqa: TRY004 - one type of error for all that is wrong
+    epochs, state = content.get("epochs"), content.get("state")
+    reports, run = content.get("reports"), content.get("run")
+    if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
+        raise ValueError(f"epochs is {epochs!r}, not a count")
+    parts = ("model", "optimiser", "schedule")
+    if not isinstance(state, dict) or not all(isinstance(state.get(part), dict) for part in parts):
+        raise ValueError("it lacks the state of the model, the optimizer or the schedule")
+    if not all(isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state["model"].items()):
+        raise ValueError("the state of the model holds what is no tensor")
+    if run is not None and not isinstance(run, str):
+        raise ValueError("the name of its run is no text")
+    if reports is None:
+        return Progress(epochs=epochs, state=state, reports=None, run=run)
+    if not isinstance(reports, list) or len(reports) != epochs:
+        raise ValueError(f"it does not hold the reports of {epochs} epochs")
+    parsed = [parse_report(report, epoch) for epoch, report in enumerate(reports, start=1)]
+    return Progress(epochs=epochs, state=state, reports=parsed, run=run)
+
+
+def _check_shapes(weights: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) -> None:
+    """Raise ValueError unless the weights are float32 and have just these names and shapes."""
+    for name, shape in shapes.items():
+        if name not in weights:
+            raise ValueError(f"{name} is missing")
+        if weights[name].shape != shape:
+            raise ValueError(f"{name} has the shape {tuple(weights[name].shape)}, not {tuple(shape)}")
+        if weights[name].dtype != torch.float32:
+            raise ValueError(f"{name} holds {weights[name].dtype}, not torch.float32")
+    if unknown := sorted(weights.keys() - shapes.keys()):
+        raise ValueError(f"{unknown[0]} is no part of the model")
+
+
+def _rewrite(run: Path) -> str:
+    """How damaged weights are had again."""
+    if is_file(run / TRAINING):
+        return f"write it again from {TRAINING} with: gkcmn-pipe train --out {run}"
+    return _RESTORE

@@ -23,6 +23,9 @@ CONFIG_FILE = Path("gkcmn.toml")
 ENV_PREFIX = "GKCMN_"
 _log = logging.getLogger(__name__)
 
+MAX_COUNT = 10**9
+"""Of epochs, samples in a batch and the seed: far beyond any use, and within what torch takes."""
+
 Settings = dict[str, Any]
 """Nested: {"train": {"epochs": 40}, "device": "cpu"}."""
 
@@ -69,6 +72,8 @@ class TrainConfig:
         for name in ("epochs", "batch_size", "sentences_per_video"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not (max(self.epochs, self.batch_size) <= MAX_COUNT and abs(self.seed) <= MAX_COUNT):
+            raise ValueError(f"epochs, batch_size and seed must be at most {MAX_COUNT}")
         for name in ("learning_rate", "clip_norm"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")

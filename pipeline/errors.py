@@ -19,5 +19,9 @@ class CheckpointError(GkcmnError, ValueError):
     """A run that is absent, incomplete, or of another version."""
 
 
+class TrainingError(GkcmnError, ArithmeticError):
+    """Training that cannot go on, because its numbers are no longer finite or far too large."""
+
+
 class RenderError(GkcmnError, RuntimeError):
     """Scenes cannot be drawn on this machine."""

@@ -11,12 +11,12 @@ import torch
 from torch.utils.data import DataLoader
 
 from extract.store import FeatureStore
-from model.grounder import Grounder
+from model.grounder import Answer, Grounder
 from pipeline.checkpoint import RunSettings, load_model
 from pipeline.dataset import Batch, GroundingDataset, collate
 from pipeline.decode import decode_tubes
 from pipeline.device import resolve_device
-from pipeline.errors import CheckpointError
+from pipeline.errors import CheckpointError, PredictionError
 from pipeline.figure import write_figure
 from pipeline.index import of_split, read_index, train_samples
 from pipeline.predictions import tube_prediction, write_predictions
@@ -105,14 +105,29 @@ def with_facts(samples: Sequence[Sample], store: FeatureStore) -> list[Sample]:
 def predict(
     model: Grounder[Any], batches: Iterable[Batch], device: str, *, true_spans: bool = False
 ) -> Iterator[tuple[Batch, list[Tube]]]:
-    """Run a model over batches, and decode each: one tube an example, over its true span if that is asked for."""
+    """Run a model over batches, and decode each: one tube an example, over its true span if that is asked for.
+
+    Raises PredictionError if an answer is not finite.
+    """
     model = model.to(device)
     for batch in batches:
         with torch.inference_mode():
             inputs = batch.inputs.to(torch.device(device))
             spans = batch.target.span.to(torch.device(device)) if true_spans and batch.target is not None else None
             answer = model.answer(model(inputs), inputs.step_mask.sum(dim=1), spans)
+        _check_finite(answer, batch)
         yield batch, decode_tubes(answer, batch, true_spans=true_spans)
+
+
+def _check_finite(answer: Answer, batch: Batch) -> None:
+    """Raise PredictionError unless an answer is finite: a model's weights are, so what was read is not."""
+    finite = answer.scores.isfinite() & answer.boxes.isfinite().flatten(1).all(dim=1)
+    for example, is_finite in zip(batch.examples, finite.tolist(), strict=True):
+        if not is_finite:
+            raise PredictionError(
+                f"{example.record.key}: the model's answer is not finite, so the features or the word vectors are not; "
+                "mend the store with: gkcmn-pipe verify --repair"
+            )
 
 
 def differing_settings(settings: RunSettings, store: FeatureStore) -> list[str]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import logging
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +18,19 @@ from accelerate import Accelerator
 from accelerate.utils import DataLoaderConfiguration
 from torch.utils.data import DataLoader
 
-from extract.errors import OutputError
-from extract.files import write_text
+from extract.errors import OutputError, StoreError
 from extract.records import EncodedQuery
 from extract.store import FeatureStore
-from model.build import build_model
+from model.build import build_model, state_shapes
 from model.grounder import Grounder, Losses
 from pipeline.checkpoint import (
-    LOG,
+    CONFIG,
     TRAINING,
     Progress,
     RunSettings,
     load_progress,
     load_settings,
+    run_name,
     save_progress,
     save_settings,
     save_weights,
@@ -39,27 +38,14 @@ from pipeline.checkpoint import (
 from pipeline.config import Config, TrainConfig, config_values
 from pipeline.dataset import Batch, GroundingDataset, collate
 from pipeline.device import resolve_device
+from pipeline.divergence import DivergenceCheck, check_batch
 from pipeline.errors import CheckpointError, ConfigError
 from pipeline.grouped import GroupedSampler
 from pipeline.index import read_index, samples_digest
 from pipeline.queries import can_stand_for, encoding_name, ensure_queries
+from pipeline.run_log import LOG, EpochReport, read_log, write_log
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class EpochReport:
-    """One line of log.jsonl: means of the losses over an epoch's samples."""
-
-    epoch: int
-    """From 1."""
-    location: float
-    size: float
-    confidence: float
-    boundary: float
-    total: float
-    learning_rate: float
-
 
 OnBatch = Callable[[int, int, int, float], None]
 """Called with the epoch (from 1), the batches done, the batches in all and the last batch's loss."""
@@ -75,8 +61,10 @@ def train(
 
     Raises:
         AnnotationError: the index or the store lacks something.
-        CheckpointError: the folder holds a run with other settings, or another process trains it.
-        ConfigError: the device is not there, or the processes cannot share a batch.
+        CheckpointError: the folder holds a damaged run or one with other settings, or another process trains it.
+        ConfigError: the device is not there, the model is too large, or the processes cannot share a batch.
+        StoreError: features or word vectors are damaged.
+        TrainingError: training diverged; the last sound epoch is kept.
     """
     samples = read_index(index, split="train")
     store = FeatureStore.open(store_place)
@@ -85,6 +73,8 @@ def train(
         torch.cuda.set_device(device)  # alone, Accelerator takes the current one; under torchrun, its own
     # A batch is split over the processes, so that their number does not change what is learnt; only an epoch's last
     # batch, if it is short, is filled up with samples of the first.
+    for name in [name for name in os.environ if name.startswith("ACCELERATE_")]:
+        del os.environ[name]  # another program's precision or accumulation would change what is learned here
     accelerator = Accelerator(cpu=device == "cpu", dataloader_config=DataLoaderConfiguration(split_batches=True))
     if config.train.batch_size % accelerator.num_processes:
         raise ConfigError(
@@ -101,6 +91,10 @@ def train(
             word_dim=next(iter(queries.values())).vectors.shape[1],
         ),
     )
+    try:
+        state_shapes(config.model)
+    except ValueError as error:
+        raise ConfigError(f"model: {error}; set smaller widths") from error
     dataset = GroundingDataset(
         samples, store, queries, max_steps=config.model.max_steps, cache_mb=config.train.cache_mb
     )
@@ -110,9 +104,9 @@ def train(
         encoding=encoding_name(config.extract),
         samples=samples_digest(samples),
     )
-    vocabulary = _vocabulary(queries.values())
+    vocabulary = _vocabulary(queries.values(), store.place)
     with _alone(run) if accelerator.is_main_process else nullcontext():
-        yield from _epochs(dataset, vocabulary, run, settings, accelerator, on_batch)
+        yield from _epochs(dataset, vocabulary, run, settings, accelerator, store.place, on_batch)
 
 
 def _epochs(
@@ -121,16 +115,20 @@ def _epochs(
     run: Path,
     settings: RunSettings,
     accelerator: Accelerator,
+    store_place: str,
     on_batch: OnBatch,
 ) -> Iterator[EpochReport]:
     """Those epochs that the run lacks."""
     config = settings.config
-    progress = _resume(run, settings)
+    progress, settings = _resume(run, settings)
+    reports = [] if progress is None else list(progress.reports or _logged(run, progress.epochs))
     if accelerator.is_main_process:
+        # The last process may have ended between two of these files.
         save_settings(run, settings)
-        _cut_log(run, progress.epochs if progress is not None else 0)
+        write_log(run, reports)
         if progress is not None:
-            save_weights(run, progress)  # the last run may have ended between its two files
+            save_weights(run, progress)
+    accelerator.wait_for_everyone()
 
     torch.manual_seed(config.train.seed)
     model = build_model(config.model)
@@ -145,7 +143,7 @@ def _epochs(
             model.load_state_dict(progress.state["model"])
             optimiser.load_state_dict(progress.state["optimiser"])
             schedule.load_state_dict(progress.state["schedule"])
-        except (RuntimeError, ValueError, KeyError) as error:
+        except Exception as error:  # torch checks little of an optimizer's state, and fails in many ways
             raise CheckpointError(
                 f"{run / TRAINING}: of another version of the model; train into another folder"
             ) from error
@@ -160,23 +158,20 @@ def _epochs(
         generator=torch.Generator(),
         persistent_workers=config.train.loader_workers > 0,
     )
-    done = progress.epochs if progress is not None else 0
+    check = DivergenceCheck(run, config.train, reports)
     net, optimiser, loader = accelerator.prepare(model, optimiser, loader)
-    for epoch in range(done + 1, config.train.epochs + 1):
+    loop = _Loop(
+        model=model, net=net, optimiser=optimiser, schedule=schedule, loader=loader, accelerator=accelerator,
+        config=config.train, check=check, store_place=store_place, on_batch=on_batch,
+    )  # fmt: skip
+    for epoch in range(len(reports) + 1, config.train.epochs + 1):
         # One seed an epoch, not one stream: a resumed run then draws what an unbroken one would.
         torch.manual_seed(config.train.seed * 1_000_003 + epoch)
         order.manual_seed(config.train.seed * 1_000_003 + epoch)
-        report = _epoch(epoch, model, net, optimiser, schedule, loader, accelerator, config, on_batch)
+        report = loop.epoch(epoch)
         if accelerator.is_main_process:
-            # The log goes first: a line too many is cut when the run goes on, a missing one could not be made.
-            with (run / LOG).open("a", encoding="utf-8") as log:
-                log.write(json.dumps(asdict(report)) + "\n")
-            state = {
-                "model": model.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "schedule": schedule.state_dict(),
-            }
-            save_progress(run, Progress(epochs=epoch, state=state))
+            save_progress(run, Progress(epochs=epoch, state=loop.state, reports=check.reports, run=settings.run))
+            write_log(run, check.reports)
         accelerator.wait_for_everyone()
         yield report
 
@@ -187,64 +182,119 @@ def learning_rate_factor(step: int, steps: int, config: TrainConfig) -> float:
     return warm * (0.5 * (1 + math.cos(math.pi * min(1.0, step / steps))) if config.decay == "cosine" else 1.0)
 
 
-def _epoch(
-    epoch: int,
-    model: Grounder[Any],
-    net: torch.nn.Module,
-    optimiser: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LambdaLR,
-    loader: DataLoader[Batch],
-    accelerator: Accelerator,
-    config: Config,
-    on_batch: OnBatch,
-) -> EpochReport:
-    net.train()
-    total = torch.zeros(5)
-    count = 0
-    for number, batch in enumerate(loader, start=1):
-        inputs = batch.inputs.to(accelerator.device)
-        target = batch.target.to(accelerator.device)
-        losses = model.losses(net(inputs, target.box_mask), inputs, target)
-        optimiser.zero_grad()
-        accelerator.backward(losses.total)
-        accelerator.clip_grad_norm_(net.parameters(), config.train.clip_norm)
-        optimiser.step()
-        schedule.step()
-        total += _values(losses) * len(batch.examples)
-        count += len(batch.examples)
-        on_batch(epoch, number, len(loader), float(losses.total.detach()))
-    means = accelerator.reduce(torch.cat([total, torch.tensor([float(count)])]).to(accelerator.device)).cpu()
-    location, size, confidence, boundary, loss = (means[:5] / means[5]).tolist()
-    return EpochReport(
-        epoch=epoch,
-        location=location,
-        size=size,
-        confidence=confidence,
-        boundary=boundary,
-        total=loss,
-        learning_rate=float(schedule.get_last_lr()[0]),
-    )
+@dataclass(kw_only=True)
+class _Loop:
+    """All that an epoch needs."""
+
+    model: Grounder[Any]
+    net: torch.nn.Module
+    """The model, wrapped where several processes train it."""
+    optimiser: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LambdaLR
+    loader: DataLoader[Batch]
+    accelerator: Accelerator
+    config: TrainConfig
+    check: DivergenceCheck
+    store_place: str
+    on_batch: OnBatch
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What is saved after an epoch."""
+        return {
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state_dict(),
+        }
+
+    def epoch(self, epoch: int) -> EpochReport:
+        """Train for one epoch. Raises TrainingError, StoreError."""
+        self.net.train()
+        self.check.begin_epoch()
+        names: list[str] = []
+        total, first = torch.zeros(1), torch.zeros(1)
+        count = 0
+        for step, batch in enumerate(self.loader, start=1):
+            losses, norm = self._backward(batch)
+            names = list(losses.parts)
+            # One transfer for all that the host has to know of the step.
+            values = torch.stack(
+                [value.detach().float() for value in (*losses.parts.values(), losses.total, norm)]
+            ).cpu()
+            if values[-1].isfinite():
+                self.optimiser.step()
+                self.schedule.step()
+                self.check.take()
+                if count == 0:
+                    first = values[-2:-1]
+                total = total + values[:-1] * len(batch.examples)
+                count += len(batch.examples)
+            else:
+                check_batch(batch, self.store_place)
+                self.check.skip(step, len(self.loader), dict(zip([*names, "total"], values.tolist(), strict=False)))
+            self.on_batch(epoch, step, len(self.loader), float(values[-2]))
+        sums = torch.cat([total, torch.tensor([float(count)]), first]).to(self.accelerator.device)
+        sums = self.accelerator.reduce(sums).cpu()
+        *parts, mean = (sums[:-2] / sums[-2]).tolist()
+        report = EpochReport(
+            epoch=epoch,
+            losses=dict(zip(names, parts, strict=True)),
+            total=mean,
+            learning_rate=float(self.schedule.get_last_lr()[0]),
+            skipped=self.check.skipped,
+        )
+        self.check.end_epoch(report, float(sums[-1]) / self.accelerator.num_processes, self.state)
+        return report
+
+    def _backward(self, batch: Batch) -> tuple[Losses, torch.Tensor]:
+        """A batch's losses, and the norm of their gradient, which is then clipped; the same norm in all processes."""
+        assert batch.target is not None
+        inputs, target = batch.inputs.to(self.accelerator.device), batch.target.to(self.accelerator.device)
+        losses = self.model.losses(self.net(inputs, target.box_mask), inputs, target)
+        self.optimiser.zero_grad()
+        # A gradient may be finite where the loss is not. Times NaN it is not either, and its mean over the processes
+        # tells all of them, so that they skip the same steps without another exchange.
+        total = losses.total
+        self.accelerator.backward(total * torch.where(total.isfinite(), 1.0, torch.nan))
+        return losses, self.accelerator.clip_grad_norm_(self.net.parameters(), self.config.clip_norm)
 
 
-def _vocabulary(queries: Iterable[EncodedQuery]) -> torch.Tensor:
-    """The vectors of all words that are used, each once: float32 (word, dim)."""
+def _vocabulary(queries: Iterable[EncodedQuery], store_place: str) -> torch.Tensor:
+    """The vectors of all words that are used, each once: float32 (word, dim). Raises StoreError."""
     table = {word: vector for query in queries for word, vector in zip(query.words, query.vectors, strict=True)}
+    if (wrong := next((word for word, vector in table.items() if not np.isfinite(vector).all()), None)) is not None:
+        raise StoreError(
+            f"{store_place}: the vector of the word {wrong!r} holds values that are not finite; "
+            "mend the file of extract.vectors, and name the mended one"
+        )
     return torch.from_numpy(np.stack(list(table.values())))
 
 
-def _values(losses: Losses) -> torch.Tensor:
-    parts = (losses.location, losses.size, losses.confidence, losses.boundary, losses.total)
-    return torch.stack([part.detach().float().cpu() for part in parts])
+def _logged(run: Path, epochs: int) -> list[EpochReport]:
+    """The reports of the epochs done, for a training.pt of an earlier version, which holds none."""
+    reports = read_log(run)[:epochs]  # a line too many is of an epoch that was not saved
+    if len(reports) < epochs:
+        raise CheckpointError(
+            f"{run / LOG}: has {len(reports)} lines, {TRAINING} has {epochs} epochs; "
+            "restore it from a copy, or train into another folder"
+        )
+    return reports
 
 
-def _resume(run: Path, settings: RunSettings) -> Progress | None:
+def _resume(run: Path, settings: RunSettings) -> tuple[Progress | None, RunSettings]:
     """Return how far the run in that folder has come, if it was begun with the same settings and samples.
 
     What may change is the device, how samples are loaded, and the number of epochs where no decay is laid over them.
+    The settings are returned with the name of the run.
     """
     progress = load_progress(run)
     if progress is not None:
         before = load_settings(run)
+        if None not in (before.run, progress.run) and before.run != progress.run:
+            raise CheckpointError(
+                f"{run / TRAINING}: of another run than {CONFIG}; restore it from a copy, or train into another folder"
+            )
+        settings = replace(settings, run=before.run or progress.run)
         free = {"train.loader_workers", "train.cache_mb"}
         if settings.config.train.decay == "none":
             free.add("train.epochs")  # a decay is laid over all epochs, and cannot be stretched
@@ -267,7 +317,7 @@ def _resume(run: Path, settings: RunSettings) -> Progress | None:
             raise CheckpointError(
                 f"{run}: its run was begun otherwise ({', '.join(differing)}); begin as then, or name another --out"
             )
-    return progress
+    return progress, replace(settings, run=run_name(settings))
 
 
 @contextmanager
@@ -288,10 +338,3 @@ def _alone(run: Path) -> Iterator[None]:
         yield
     finally:
         os.close(folder)
-
-
-def _cut_log(run: Path, epochs: int) -> None:
-    """Drop what the log says of epochs that were not saved."""
-    path = run / LOG
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
-    write_text(path, "".join(lines[:epochs]))

@@ -496,6 +496,7 @@ def test_another_video_under_the_same_key_is_refused_and_a_changed_one_redone(in
 def test_checkpoints_of_another_version_or_other_features(inside: Path, tmp_path: Path) -> None:
     path = Path("runs/latest/config.json")
     content = json.loads(path.read_text())
+    del content["checksum"]  # as an earlier version wrote it
     old = tmp_path / "old"
     old.mkdir()
     for change, message in (

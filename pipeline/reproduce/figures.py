@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,18 +10,18 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from extract.files import replacing
-from pipeline.checkpoint import LOG
 from pipeline.intervals import estimates
 from pipeline.reproduce.results import Result
+from pipeline.run_log import read_log
 
 
 def write_curves(path: Path, runs: Mapping[str, Path]) -> None:
-    """Draw each run's total loss over its epochs. Raises OutputError."""
+    """Draw each run's total loss over its epochs. Raises CheckpointError, OutputError."""
     figure = _figure(7, 4)
     axes = figure.subplots()
     for title, run in runs.items():
-        lines = [json.loads(line) for line in (run / LOG).read_text(encoding="utf-8").splitlines()]
-        axes.plot([line["epoch"] for line in lines], [line["total"] for line in lines], label=title, linewidth=1.4)
+        reports = read_log(run)
+        axes.plot([item.epoch for item in reports], [item.total for item in reports], label=title, linewidth=1.4)
     axes.set(xlabel="epoch", ylabel="training loss", yscale="log")
     axes.legend(frameon=False, fontsize="small")
     _save(figure, path)
