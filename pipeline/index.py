@@ -25,7 +25,7 @@ from pipeline.sample_rules import Fault, box_fault, first_fault
 from pipeline.types import Sample, Span
 
 VERSION = "1"
-_VERSION_KEY = b"gkcmn_index_version"
+VERSION_KEY = b"gkcmn_index_version"
 ROWS = 1024
 """Samples that are written and read together: few enough to hold twice."""
 _MAGIC = b"PAR1"
@@ -49,7 +49,7 @@ _SCHEMA = pa.schema(
         ("frame_count", pa.int32()),
         ("fps", pa.float64()),
     ],
-    metadata={_VERSION_KEY: VERSION},
+    metadata={VERSION_KEY: VERSION},
 )
 
 
@@ -178,7 +178,7 @@ def _check_form(path: Path, schema: pa.Schema) -> None:
             raise AnnotationError(
                 f"{path}: not an index: {wanted.name}: holds {given.type}, not {wanted.type}; {remedy}"
             )
-    if (schema.metadata or {}).get(_VERSION_KEY) != VERSION.encode():
+    if (schema.metadata or {}).get(VERSION_KEY) != VERSION.encode():
         raise AnnotationError(f"{path}: not an index of this version; {remedy}")
 
 
