@@ -26,6 +26,7 @@ import click
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from extract.outputs import Inputs, Output
     from extract.run import OnClips
     from pipeline.config import Config
     from pipeline.ground import Grounding
@@ -66,8 +67,9 @@ def _example(text: str) -> str:
 class _PathType(click.ParamType):  # type: ignore[type-arg] # it is generic since click 8.3
     """A path, or with `str` one or a URL; not an empty one, which would be the working folder."""
 
-    def __init__(self, kind: type[Path] | type[str]) -> None:
+    def __init__(self, kind: type[Path] | type[str], *, is_output: bool = False) -> None:
         self._kind = kind
+        self._is_output = is_output  # of which "-" is standard output
         self.name = "path" if kind is Path else "text"
 
     def convert(
@@ -78,10 +80,13 @@ class _PathType(click.ParamType):  # type: ignore[type-arg] # it is generic sinc
             self.fail("it is empty; name a place, or . for the working folder", param, ctx)
         if "\0" in text:
             self.fail("it holds a NUL; no file has such a name", param, ctx)
+        if self._is_output and text == "-":
+            text = "/dev/stdout"
         return self._kind(text)
 
 
 _PATH = _PathType(Path)
+_OUTPUT = _PathType(Path, is_output=True)
 _PLACE = _PathType(str)
 
 
@@ -110,6 +115,7 @@ config_options = (
                  help="Any setting, as train.epochs=40; see `gkcmn-pipe config`."),
 )  # fmt: skip
 store_option = click.option("--store", type=_PLACE, help="Feature store, a folder or fsspec URL. [paths.store]")
+force_option = click.option("--force", is_flag=True, help="Write over what gkcmn-pipe did not write.")
 device_option = click.option("--device", help="auto, cpu, cuda or cuda:N. [device]")
 
 
@@ -126,6 +132,7 @@ preparing_options = (
                  help="Folder of the videos, as `features` is given it: each is looked at."),
     click.option("--store", type=_PLACE, help="Feature store; what is there is known by its record. [paths.store]"),
     click.option("--out", type=_PATH, help="The index, a .parquet file. [paths.index]"),
+    force_option,
 )  # fmt: skip
 
 
@@ -155,7 +162,7 @@ class _Cli(click.Group):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own type
-        _check_modules()
+        _check_modules(_LIBRARIES)
         _settle_process()
         from pipeline.process import Terminated, noted, terminable
 
@@ -179,12 +186,20 @@ class _Cli(click.Group):
     def main(self, *args: Any, **extra: Any) -> Any:  # noqa: ANN401 - click's own types
         """Run, and exit: also what goes wrong outside `invoke`, in parsing and printing, is one line."""
         try:
-            return super().main(*args, **extra)
-        except Exception as error:
-            if not extra.get("standalone_mode", True):
-                raise
-            click.echo(f"Error: {_line(error, sys.argv[1:])}", err=True)
-            sys.exit(1)
+            _check_modules(_PACKAGES)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
+        from pipeline.console import standard_streams
+
+        with standard_streams():
+            try:
+                return super().main(*args, **extra)
+            except Exception as error:
+                if not extra.get("standalone_mode", True):
+                    raise
+                click.echo(f"Error: {_line(error, sys.argv[1:])}", err=True)
+                sys.exit(1)
 
 
 def _line(error: BaseException, command: Sequence[str], notes: Iterable[str] = ()) -> str:
@@ -274,8 +289,11 @@ def features(
     from extract.files import shown
     from extract.inputs import find_videos
     from extract.names import printable
+    from extract.outputs import check_outside_stores
     from pipeline.features import failed_videos, prepare
 
+    if "://" not in config.paths.store:
+        check_outside_stores(Path(config.paths.store), itself=False)
     videos = failed_videos(config.paths.store) if retry_failed else find_videos(paths, root=root)
     place, todo, resolved = prepare(videos, config, redo=redo, elsewhere=scheduler is not None)
     skipped = len(videos) - len(todo)
@@ -362,11 +380,12 @@ def verify(place: str | None, repair: bool, config_file: Path | None, assignment
 @main.command(epilog=_example("gkcmn-pipe inspect data/features.zarr a.mp4 --picture a.png"))
 @click.argument("place", metavar="STORE", type=_PLACE, required=False)
 @click.argument("video", required=False)
-@click.option("--picture", type=_PATH, help="Write VIDEO's mean activation per clip.")
+@click.option("--picture", type=_OUTPUT, help="Write VIDEO's mean activation per clip.")
 @click.option("--stats", is_flag=True, help="Mean, deviation and sparsity of each channel, over all videos.")
+@force_option
 @_with(config_options)
 def inspect(
-    place: str | None, video: str | None, picture: Path | None, stats: bool,
+    place: str | None, video: str | None, picture: Path | None, stats: bool, force: bool,
     config_file: Path | None, assignments: tuple[str, ...],
 ) -> None:  # fmt: skip
     """List the videos of STORE and what failed, or show what it knows of one VIDEO (its key)."""
@@ -378,14 +397,24 @@ def inspect(
 
     if picture is not None and video is None:
         raise click.UsageError("--picture needs a VIDEO")
+    if picture is not None:
+        from extract.outputs import OutputFile
+        from pipeline.figure import check_figure
+        from pipeline.ours import is_figure
+        from pipeline.places import settings_inputs
+
+        check_figure(picture)
+        _check_outputs([OutputFile(path=picture, is_ours=is_figure)], settings_inputs(config_file, config), force)
     console = Console(markup=False)
     store = FeatureStore.open(config.paths.store)
     if video is not None:
-        console.print(record_table(store, video))
+        table = record_table(store, video)
         if picture is not None:
             from pipeline.figure_store import write_activations
 
             write_activations(picture, store, video)
+        console.print(table)
+        if picture is not None:
             click.echo(f"picture -> {picture}")
         return
     console.print(videos_table(store))
@@ -421,10 +450,11 @@ def text(index: Path | None, store: str | None, config_file: Path | None, assign
 @store_option
 @click.option("--out", "run", type=_PATH, help="Folder of the run. [paths.run]")
 @click.option("--epochs", type=int, help="[train.epochs]")
+@force_option
 @device_option
 @_with(config_options)
 def train(
-    index: Path | None, store: str | None, run: Path | None, epochs: int | None, device: str | None,
+    index: Path | None, store: str | None, run: Path | None, epochs: int | None, force: bool, device: str | None,
     config_file: Path | None, assignments: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Train GKCMN on the labelled samples of INDEX.
@@ -434,9 +464,12 @@ def train(
     flags = {"paths.index": index, "paths.store": store, "paths.run": run, "train.epochs": epochs,
              "device": device}  # fmt: skip
     config = _config(config_file, assignments, flags)
+    from pipeline.places import run_output, settings_inputs
     from pipeline.train import train as run_training
 
     paths = config.paths
+    inputs = {"the index": [paths.index], **settings_inputs(config_file, config)}
+    _check_outputs([run_output(paths.run)], inputs, force)
     with _progress() as progress:
         task = progress.add_task("epoch", total=None, rate="")
 
@@ -464,11 +497,12 @@ def train(
 @store_option
 @split_option
 @click.option("--out", type=_PATH, help="Folder for the results. [default: RUN/evaluation]")
+@force_option
 @_with(scoring_options)
 @device_option
 @_with(config_options)
 def evaluate(
-    run: Path | None, index: Path | None, store: str | None, split: str | None, out: Path | None,
+    run: Path | None, index: Path | None, store: str | None, split: str | None, out: Path | None, force: bool,
     protocol: Protocol, temporal_gt: bool, thresholds: tuple[float, ...],
     device: str | None, config_file: Path | None, assignments: tuple[str, ...],
 ) -> None:  # fmt: skip
@@ -481,6 +515,10 @@ def evaluate(
     paths = config.paths
     out = out or paths.run / "evaluation"
     from pipeline.evaluate import evaluate as run_evaluation
+    from pipeline.places import evaluation_output, run_inputs, settings_inputs
+
+    inputs = {"the index": [paths.index], **run_inputs(paths.run), **settings_inputs(config_file, config)}
+    _check_outputs([evaluation_output(out)], inputs, force)
 
     with _progress() as progress:
         task = progress.add_task("evaluate", total=None, rate="")
@@ -498,13 +536,14 @@ def evaluate(
 @click.argument("index", type=_PATH, required=False)
 @split_option
 @_with(scoring_options)
-@click.option("--json", "json_file", type=_PATH, help="Write the report, for `compare`.")
-@click.option("--figure", type=_PATH, help="Write a figure: .png, .svg or .pdf.")
+@click.option("--json", "json_file", type=_OUTPUT, help="Write the report, for `compare`.")
+@click.option("--figure", type=_OUTPUT, help="Write a figure: .png, .svg or .pdf.")
+@force_option
 @_with(config_options)
 def score(
     predictions: Path, index: Path | None, split: str | None,
     protocol: Protocol, temporal_gt: bool, thresholds: tuple[float, ...],
-    json_file: Path | None, figure: Path | None,
+    json_file: Path | None, figure: Path | None, force: bool,
     config_file: Path | None, assignments: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Score PREDICTIONS of any model on the samples of INDEX: m_tIoU, m_vIoU, vIoU@R.
@@ -518,28 +557,38 @@ def score(
     A sample without a prediction counts as 0, and is named.
     """
     config = _config(config_file, assignments, {"paths.index": index})
-    from extract.files import check_writable
+    from extract.outputs import OutputFile
     from pipeline.figure import check_figure, write_figure
     from pipeline.index import of_split, read_index, train_samples
+    from pipeline.ours import is_figure, is_report
+    from pipeline.places import settings_inputs
     from pipeline.predictions import read_predictions
     from pipeline.report import write_report
     from pipeline.score import score as run_scoring
 
+    outputs = []
     if json_file is not None:
-        check_writable(json_file)
+        outputs.append(OutputFile(path=json_file, is_ours=is_report))
     if figure is not None:
         check_figure(figure)
+        outputs.append(OutputFile(path=figure, is_ours=is_figure))
+    inputs = {"the file of predictions": [predictions], "the index": [config.paths.index]}
+    _check_outputs(outputs, {**inputs, **settings_inputs(config_file, config)}, force)
     everything = read_index(config.paths.index)
     report = run_scoring(
         of_split(everything, split, config.paths.index), read_predictions(predictions),
         protocol=protocol, temporal_gt=temporal_gt, thresholds=thresholds, train=train_samples(everything),
     )  # fmt: skip
-    _print_report(report)
+    try:
+        if json_file is not None:
+            write_report(json_file, report, predictions=str(predictions), index=str(config.paths.index))
+        if figure is not None:
+            write_figure(figure, report)
+    finally:
+        _print_report(report)
     if json_file is not None:
-        write_report(json_file, report, predictions=str(predictions), index=str(config.paths.index))
         click.echo(f"report -> {json_file}")
     if figure is not None:
-        write_figure(figure, report)
         click.echo(f"figure -> {figure}")
 
 
@@ -584,12 +633,13 @@ def prepare() -> None:
 @_with(config_options)
 def vidstg(
     files: tuple[Path, ...], boxes: Path | None, videos: Path | None, store: str | None, out: Path | None,
-    config_file: Path | None, assignments: tuple[str, ...],
+    force: bool, config_file: Path | None, assignments: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Make an index of VidSTG: FILES are its train_annotations.json and the like."""
     from pipeline.prepare.vidstg import vidstg_drafts
 
-    _prepare(lambda: vidstg_drafts(files, boxes), videos, store, out, config_file, assignments)
+    inputs: Inputs = {"a file of labels": files, "a file of boxes": boxes.rglob("*.json") if boxes is not None else []}
+    _prepare(lambda: vidstg_drafts(files, boxes), inputs, videos, store, out, force, config_file, assignments)
 
 
 @prepare.command(epilog=_example("gkcmn-pipe prepare hcstvg train_v2.json val_v2.json --videos videos/"))
@@ -597,13 +647,14 @@ def vidstg(
 @_with(preparing_options)
 @_with(config_options)
 def hcstvg(
-    files: tuple[Path, ...], videos: Path | None, store: str | None, out: Path | None,
+    files: tuple[Path, ...], videos: Path | None, store: str | None, out: Path | None, force: bool,
     config_file: Path | None, assignments: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Make an index of HC-STVG, v1 or v2: FILES are its train.json, val_v2.json and the like."""
     from pipeline.prepare.hcstvg import hcstvg_drafts
 
-    _prepare(lambda: hcstvg_drafts(files), videos, store, out, config_file, assignments)
+    inputs: Inputs = {"a file of labels": files}
+    _prepare(lambda: hcstvg_drafts(files), inputs, videos, store, out, force, config_file, assignments)
 
 
 @prepare.command(epilog=_example("gkcmn-pipe prepare plain labels.jsonl --videos clips/"))
@@ -611,7 +662,7 @@ def hcstvg(
 @_with(preparing_options)
 @_with(config_options)
 def plain(
-    files: tuple[Path, ...], videos: Path | None, store: str | None, out: Path | None,
+    files: tuple[Path, ...], videos: Path | None, store: str | None, out: Path | None, force: bool,
     config_file: Path | None, assignments: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Make an index of your own labels: FILES hold JSON lines, one a sample.
@@ -622,20 +673,26 @@ def plain(
     """
     from pipeline.prepare.plain import plain_drafts
 
-    _prepare(lambda: plain_drafts(files), videos, store, out, config_file, assignments)
+    inputs: Inputs = {"a file of labels": files}
+    _prepare(lambda: plain_drafts(files), inputs, videos, store, out, force, config_file, assignments)
 
 
 def _prepare(
-    read: Callable[[], Iterator[Draft | Finding]], videos: Path | None, store: str | None, out: Path | None,
-    config_file: Path | None, assignments: tuple[str, ...],
+    read: Callable[[], Iterator[Draft | Finding]], inputs: Inputs, videos: Path | None, store: str | None,
+    out: Path | None, force: bool, config_file: Path | None, assignments: tuple[str, ...],
 ) -> None:  # fmt: skip
     config = _config(config_file, assignments, {"paths.index": out, "paths.store": store})
     from rich.console import Console
 
     from extract.store import FeatureStore
+    from pipeline.places import index_outputs, settings_inputs, video_inputs
+    from pipeline.prepare.run import check_index_name
     from pipeline.prepare.run import prepare as run_preparing
     from pipeline.tables import findings_table
 
+    check_index_name(config.paths.index)
+    inputs = {**inputs, **video_inputs(videos), **settings_inputs(config_file, config)}
+    _check_outputs(index_outputs(config.paths.index), inputs, force)
     with _progress() as progress:
         task = progress.add_task("videos", total=None, rate="")
         prepared = run_preparing(
@@ -658,14 +715,15 @@ def _prepare(
 @click.argument("video", type=_PATH)
 @click.argument("query")
 @click.option("--checkpoint", type=_PATH, help="Folder of a trained run. [paths.run]")
-@click.option("--json", "json_file", type=_PATH, help="Write the whole tube as JSON.")
-@click.option("--overlay", type=_PATH, help="Write the video with the tube drawn on it.")
+@click.option("--json", "json_file", type=_OUTPUT, help="Write the whole tube as JSON.")
+@click.option("--overlay", type=_OUTPUT, help="Write the video with the tube drawn on it.")
+@force_option
 @store_option
 @device_option
 @_with(config_options)
 def ground(
     video: Path, query: str, checkpoint: Path | None, json_file: Path | None, overlay: Path | None,
-    store: str | None, device: str | None, config_file: Path | None, assignments: tuple[str, ...],
+    force: bool, store: str | None, device: str | None, config_file: Path | None, assignments: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Find the tube in VIDEO that QUERY speaks of.
 
@@ -673,19 +731,27 @@ def ground(
     Features are taken from the store, and added to it, if --store names one or the default one is there.
     """
     config = _config(config_file, assignments, {"paths.store": store, "paths.run": checkpoint, "device": device})
-    from extract.files import check_writable
+    from extract.outputs import OutputFile, check_outside_stores
     from pipeline.ground import ground as run_grounding
     from pipeline.ground import write_json
+    from pipeline.ours import is_overlay, is_tube
     from pipeline.overlay import check_overlay, write_overlay
+    from pipeline.places import run_inputs, settings_inputs
     from pipeline.shipped import NOTE, SHIPPED, choose_run
 
     run = choose_run(checkpoint, config.paths.run)
     if run == SHIPPED:
         click.echo(f"with   {NOTE}", err=True)
+    outputs = []
     if json_file is not None:
-        check_writable(json_file)
+        outputs.append(OutputFile(path=json_file, is_ours=is_tube))
     if overlay is not None:
         check_overlay(video, overlay)
+        outputs.append(OutputFile(path=overlay, is_ours=is_overlay))
+    inputs = {"the source video": [video], **run_inputs(run), **settings_inputs(config_file, config)}
+    _check_outputs(outputs, inputs, force)
+    if store is not None and "://" not in store:
+        check_outside_stores(Path(store), itself=False)
     with _clip_progress(1) as (on_clips, _):
         found = run_grounding(
             video, query, run,
@@ -698,18 +764,22 @@ def ground(
         _warn(f"no vector for {', '.join(found.query.unknown)}; each gets the mean of all vectors")
     if found.query.dropped:
         _warn(f"the query's last {found.query.dropped} words are dropped: it has too many")
-    _print_grounding(found)
+    try:
+        if json_file is not None:
+            write_json(found, json_file)
+        if overlay is not None:
+            with _progress() as progress:
+                task = progress.add_task("draw", total=None, rate="")
+                write_overlay(
+                    video, found.tube, query, overlay,
+                    frame_count=found.record.frame_count, timeout_s=config.extract.decode_timeout_s,
+                    on_frame=lambda done, total: progress.update(task, completed=done, total=total),
+                )  # fmt: skip
+    finally:
+        _print_grounding(found)
     if json_file is not None:
-        write_json(found, json_file)
         click.echo(f"tube -> {json_file}")
     if overlay is not None:
-        with _progress() as progress:
-            task = progress.add_task("draw", total=None, rate="")
-            write_overlay(
-                video, found.tube, query, overlay,
-                frame_count=found.record.frame_count, timeout_s=config.extract.decode_timeout_s,
-                on_frame=lambda done, total: progress.update(task, completed=done, total=total),
-            )  # fmt: skip
         click.echo(f"overlay -> {overlay}")
 
 
@@ -736,7 +806,10 @@ def ground(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed draws the same videos."
 )
 @click.option("--workers", type=_WORKERS, default=1, show_default=True, help="Processes that draw.")
-def synth(out: Path, videos: int, val: int, test: int, size: SizeName, sentences: int, seed: int, workers: int) -> None:
+@force_option
+def synth(
+    out: Path, videos: int, val: int, test: int, size: SizeName, sentences: int, seed: int, workers: int, force: bool
+) -> None:  # fmt: skip
     """Draw labelled videos into OUT: OUT/videos/SPLIT/*.mp4 and OUT/index.parquet.
 
     People, animals, vehicles and things that move, with sentences that each are true of one of them in one span.
@@ -750,7 +823,7 @@ def synth(out: Path, videos: int, val: int, test: int, size: SizeName, sentences
     with _progress() as progress:
         task = progress.add_task("draw", total=total, rate="")
         index = draw_videos(
-            out, counts=counts, seed=seed, size=size, sentences=sentences, workers=workers,
+            out, counts=counts, seed=seed, size=size, sentences=sentences, workers=workers, force=force,
             on_video=lambda _: progress.advance(task),
         )  # fmt: skip
     click.echo(f"{total} videos -> {out / 'videos'}, their samples -> {index}")
@@ -782,9 +855,10 @@ def synth(out: Path, videos: int, val: int, test: int, size: SizeName, sentences
     help="Processes that draw and, on a CPU, extract and train. [default: one a core]",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@force_option
 def reproduce(
     tables: tuple[str, ...], out: Path, size: Size, seeds: int | None, cache: Path | None,
-    workers: int | None, device: str,
+    workers: int | None, device: str, force: bool,
 ) -> None:  # fmt: skip
     """Train and score every row of the paper's TABLES on the benchmark, which is drawn here.
 
@@ -813,7 +887,8 @@ def reproduce(
 
         bench = open_bench(
             out, size=size, seeds=seeds or (1 if size == "small" else 3), cache=cache or cache_folder("benchmark"),
-            device=device, workers=workers or len(os.sched_getaffinity(0)), on_progress=on_progress,
+            device=device, workers=workers or len(os.sched_getaffinity(0)), force=force,
+            on_progress=on_progress,
         )  # fmt: skip
         if "open-points" in tables:
             page = reproduce_open_points(bench)
@@ -835,11 +910,11 @@ def config(config_file: Path | None, assignments: tuple[str, ...]) -> None:
     click.echo(config_toml(_config(config_file, assignments, {})), nl=False)
 
 
-def _check_modules() -> None:
+def _check_modules(names: Iterable[str]) -> None:
     """Say so where a user's module hides one that the commands need. Raises ClickException."""
     from importlib.util import find_spec
 
-    for name in (*_PACKAGES, *_LIBRARIES):
+    for name in names:
         spec = find_spec(name)
         places = list(spec.submodule_search_locations or ()) if spec is not None else []
         place = (spec.origin or next(iter(places), None)) if spec is not None else None
@@ -888,6 +963,17 @@ def _config(file: Path | None, assignments: tuple[str, ...], flags: dict[str, An
 
 def _given(flags: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in flags.items() if value is not None}
+
+
+def _check_outputs(outputs: Sequence[Output], inputs: Inputs, force: bool) -> None:
+    """See `extract.outputs.check_outputs`. Where a result goes to standard output, the rest goes to standard error."""
+    from extract.files import is_standard_output
+    from extract.outputs import check_outputs
+    from pipeline.console import print_to_stderr
+
+    check_outputs(outputs, inputs, force=force)
+    if any(is_standard_output(output.path) for output in outputs):
+        print_to_stderr()
 
 
 def _say(text: str) -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from extract.errors import OutputError
 from extract.files import check_writable, replacing
+from extract.outputs import MADE_BY
 from pipeline.score import Report
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FORMATS = ("png", "svg", "pdf")
 
@@ -39,8 +44,14 @@ def write_figure(path: Path, report: Report) -> None:
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)
+    save_figure(figure, path, kind, dpi=150)
+
+
+def save_figure(figure: Figure, path: Path, kind: str, *, dpi: int) -> None:
+    """Write a figure as one of FORMATS, with the mark by which it is recognized. Raises OutputError."""
+    mark = {"Software" if kind == "png" else "Creator": MADE_BY}
     with replacing(path) as partial:
-        figure.savefig(partial, format=kind, dpi=150)
+        figure.savefig(partial, format=kind, dpi=dpi, metadata=mark)
 
 
 def check_figure(path: Path) -> str:

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from extract.files import replacing
 from extract.store import FeatureStore
-from pipeline.figure import check_figure
+from pipeline.figure import check_figure, save_figure
 
 COLUMNS = 12
 """Clips in a row of the picture."""
@@ -36,5 +35,4 @@ def write_activations(path: Path, store: FeatureStore, key: str) -> None:
             axes.imshow(maps[place], vmin=0, vmax=float(maps.max()), cmap="magma")
             axes.set_title(str(clip_frames[shown[place], 0]), fontsize=7, pad=2)
     figure.suptitle(f"{key}: mean activation of {len(shown)} of {clips} clips, by first frame", fontsize=9)
-    with replacing(path) as partial:
-        figure.savefig(partial, format=kind, dpi=120)
+    save_figure(figure, path, kind, dpi=120)

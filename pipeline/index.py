@@ -26,7 +26,7 @@ from pipeline.sample_rules import Fault, box_fault, first_fault
 from pipeline.types import Sample, Span
 
 VERSION = "1"
-_VERSION_KEY = b"gkcmn_index_version"
+VERSION_KEY = b"gkcmn_index_version"
 _DIGEST_KEY = b"gkcmn_index_sha256"
 ROWS = 1024
 """Samples that are written and read together: few enough to hold twice."""
@@ -51,7 +51,7 @@ _SCHEMA = pa.schema(
         ("frame_count", pa.int32()),
         ("fps", pa.float64()),
     ],
-    metadata={_VERSION_KEY: VERSION},
+    metadata={VERSION_KEY: VERSION},
 )
 
 
@@ -123,7 +123,7 @@ def write_index(path: Path, samples: Sequence[Sample]) -> None:
     table = pa.Table.from_arrays(arrays, schema=_SCHEMA)
     # Pages have checksums of their own; Parquet's heads of pages and its footer have none.
     digest = _content_digest(sample for batch in table.to_batches(ROWS) for sample in _decoded(batch))
-    table = table.replace_schema_metadata({_VERSION_KEY: VERSION, _DIGEST_KEY: digest})
+    table = table.replace_schema_metadata({VERSION_KEY: VERSION, _DIGEST_KEY: digest})
     # As an open file: pyarrow takes a name with a colon for a URL, and none that is not UTF-8.
     with replacing(path) as partial, partial.open("wb") as file:
         pq.write_table(table, file, compression="zstd", row_group_size=ROWS, write_page_checksum=True)
@@ -199,7 +199,7 @@ def _check_form(path: Path, schema: pa.Schema) -> None:
             raise AnnotationError(
                 f"{path}: not an index: {wanted.name}: holds {given.type}, not {wanted.type}; {remedy}"
             )
-    if (schema.metadata or {}).get(_VERSION_KEY) != VERSION.encode():
+    if (schema.metadata or {}).get(VERSION_KEY) != VERSION.encode():
         raise AnnotationError(f"{path}: not an index of this version; {remedy}")
 
 

@@ -51,6 +51,7 @@ def open_mp4(
     sound: Path | None = None,
     origin_s: float | None = None,
     restarts: Sequence[float] = (),
+    comment: str | None = None,
 ) -> Iterator[Mp4Writer]:
     """Open a file for frames; it is whole when the block ends well, and otherwise not there.
 
@@ -65,6 +66,7 @@ def open_mp4(
         sound: a video whose sound, if it has any, is taken along.
         origin_s: the frames' second 0 on that video's clock; None for where the video starts.
         restarts: of that video's clock; may grow with the frames: `extract.video.VideoStream.restarts`.
+        comment: stands in the file's metadata.
 
     Raises:
         OutputError: the file cannot be written.
@@ -72,7 +74,11 @@ def open_mp4(
     with replacing(path) as partial:
         try:
             with ExitStack() as stack:
-                out = stack.enter_context(av.open(str(partial), "w", format="mp4", options={"movflags": "+faststart"}))
+                out = stack.enter_context(
+                    av.open(_address(partial), "w", format="mp4", options={"movflags": "+faststart"})
+                )
+                if comment is not None:
+                    out.metadata["comment"] = comment
                 writer = Mp4Writer(out, width=width, height=height, rate=rate, picture=picture)
                 if sound is not None:
                     writer.take_sound(stack.enter_context(open_container(sound)), origin_s, restarts)
@@ -80,6 +86,11 @@ def open_mp4(
                 writer.finish()
         except av.FFmpegError as error:
             raise OutputError(f"{path}: cannot be encoded ({error}); name another file") from error
+
+
+def _address(path: Path) -> str:
+    """A path as FFmpeg takes it for nothing else: no protocol, whatever colons its name has."""
+    return f"file:{path.absolute()}"
 
 
 class Mp4Writer:

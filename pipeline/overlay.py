@@ -11,8 +11,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from extract.errors import OutputError
-from extract.files import check_writable
+from extract.files import check_writable, is_special
 from extract.normalize import printable
+from extract.outputs import MADE_BY
 from extract.video import open_video
 from pipeline.mp4 import open_mp4
 from pipeline.types import Tube
@@ -20,6 +21,8 @@ from pipeline.types import Tube
 COLOUR = (255, 64, 32)
 INK = (255, 255, 255)
 SHADE = (0, 0, 0, 140)
+SUFFIXES = (".mp4", ".m4v", "")
+"""Of names that an overlay may have."""
 LONGEST_CAPTION = 300
 """Characters; the model reads 20 words."""
 
@@ -59,6 +62,7 @@ def write_overlay(
             sound=source,
             origin_s=stream.origin_s,
             restarts=stream.restarts,
+            comment=MADE_BY,
         ) as writer:
             for number, frame in enumerate(stream.frames):
                 writer.write(painter.paint(frame, number), at_s=stream.times[number])
@@ -70,6 +74,8 @@ def check_overlay(source: Path, out: Path) -> None:
     if os.path.realpath(out) == os.path.realpath(source):
         raise OutputError(f"{out}: is the source video itself; name another file with --overlay")
     check_writable(out)
+    if out.suffix.lower() not in SUFFIXES and not is_special(out):
+        raise OutputError(f"{out}: an overlay is an MP4 video; let its name end in .mp4")
 
 
 class _Painter:

@@ -278,7 +278,7 @@ def write_mark(drawn: Path) -> None:
     """Say of a folder that its video was drawn, so that `synth` has nothing left to draw."""
     from pipeline.synth import run as synth
 
-    synth._claim(drawn.parent / "marked", 0, "small", 12)
+    synth._claim(drawn.parent / "marked", 0, "small", 12, videos=(), force=False)
     (drawn.parent / "marked" / "synth.json").rename(drawn / "synth.json")
 
 

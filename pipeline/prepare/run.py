@@ -64,8 +64,7 @@ def prepare(
         AnnotationError: no record is left, or `out` is no .parquet file.
         OutputError: the index cannot be written.
     """
-    if out.suffix != ".parquet":
-        raise AnnotationError(f"{out}: an index is a Parquet file; let its name end in .parquet")
+    check_index_name(out)
     check_writable(out)
     records = list(records)
     drafts = [record for record in records if isinstance(record, Draft)]
@@ -99,6 +98,12 @@ def prepare(
         findings=Counter(finding.rule for finding in findings),
         account=account,
     )
+
+
+def check_index_name(out: Path) -> None:
+    """Refuse a name that an index cannot have. Raises AnnotationError."""
+    if out.suffix != ".parquet":
+        raise AnnotationError(f"{out}: an index is a Parquet file; let its name end in .parquet")
 
 
 def _settle(draft: Draft, folder: VideoFolder | None) -> tuple[Sample | None, list[Finding]]:

@@ -39,7 +39,9 @@ class Benchmark:
     store: str
 
 
-def ensure_benchmark(size: Size, cache: Path, config: Config, *, workers: int, on_progress: OnProgress) -> Benchmark:
+def ensure_benchmark(
+    size: Size, cache: Path, config: Config, *, workers: int, force: bool = False, on_progress: OnProgress
+) -> Benchmark:
     """Draw and extract what the cache lacks. An interrupted call is completed by the next.
 
     Args:
@@ -47,6 +49,7 @@ def ensure_benchmark(size: Size, cache: Path, config: Config, *, workers: int, o
         cache: folder for videos and features.
         config: gives the settings of extraction, and its device.
         workers: processes that draw; on a CPU as many extract.
+        force: write into a folder of the cache that holds what was not drawn here.
         on_progress: told of progress.
 
     Raises:
@@ -63,7 +66,7 @@ def ensure_benchmark(size: Size, cache: Path, config: Config, *, workers: int, o
         drawn += 1
         on_progress("draw videos", drawn, sum(counts.values()))
 
-    index = draw_videos(folder, counts=counts, seed=SEED, size=size, workers=workers, on_video=on_video)
+    index = draw_videos(folder, counts=counts, seed=SEED, size=size, workers=workers, force=force, on_video=on_video)
     store = str(folder / "features.zarr")
     config = replace(config, paths=replace(config.paths, store=store))
     videos = find_videos([str(folder / "videos")])

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from extract.files import replacing
+from pipeline.figure import save_figure
 from pipeline.intervals import estimates
 from pipeline.reproduce.results import Result
 from pipeline.run_log import read_log
@@ -51,5 +51,4 @@ def _figure(width: float, height: float) -> Figure:
 def _save(figure: Figure, path: Path) -> None:
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
-    with replacing(path) as partial:
-        figure.savefig(partial, format="png", dpi=150)
+    save_figure(figure, path, "png", dpi=150)

@@ -9,10 +9,12 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 
+from extract.outputs import check_outputs
 from extract.spread import spread
 from pipeline.config import Config, Settings, load_config
 from pipeline.device import resolve_device
 from pipeline.evaluate import evaluate
+from pipeline.places import reproduction_output
 from pipeline.reproduce.benchmark import Benchmark, OnProgress, Size, ensure_benchmark
 from pipeline.reproduce.figures import write_bars, write_curves
 from pipeline.reproduce.results import Result, read_result, write_open_points, write_page
@@ -101,7 +103,7 @@ def train_and_score(run: Run, on_progress: OnProgress, *, benchmark: Benchmark) 
 
 
 def open_bench(
-    out: Path, *, size: Size, seeds: int, cache: Path, device: str, workers: int,
+    out: Path, *, size: Size, seeds: int, cache: Path, device: str, workers: int, force: bool = False,
     on_progress: OnProgress = lambda *_: None,
 ) -> Bench:  # fmt: skip
     """Draw and extract what the cache lacks, for runs into a folder.
@@ -113,14 +115,16 @@ def open_bench(
         cache: folder for videos and features.
         device: as `pipeline.device.resolve_device` takes it.
         workers: processes that draw, and on a CPU extract and train.
+        force: write into folders that hold what this program did not write.
         on_progress: told of progress, here and in the runs.
 
     Raises:
         GkcmnError: something is missing or does not fit; the message says what.
     """
+    check_outputs([reproduction_output(out)], {}, force=force)
     device = resolve_device(device)
     base = row_config({}, size=size, seed=0, device=device)
-    benchmark = ensure_benchmark(size, cache.absolute(), base, workers=workers, on_progress=on_progress)
+    benchmark = ensure_benchmark(size, cache.absolute(), base, workers=workers, force=force, on_progress=on_progress)
     return Bench(
         out=out, size=size, seeds=seeds, benchmark=benchmark, device=device, workers=workers, on_progress=on_progress
     )

@@ -7,15 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from extract.errors import OutputError
-from extract.files import check_writable, write_text
+from extract.files import write_text
 from extract.json_text import read_json_file
+from extract.outputs import check_outputs
 from extract.spread import Tell, spread
 from pipeline.errors import RenderError
 from pipeline.index import write_index
+from pipeline.ours import is_drawn
+from pipeline.places import drawn_output
 from pipeline.synth.camera import HEIGHT_PIXELS, WIDTH_PIXELS
 from pipeline.synth.draw import SIZES, SizeName, draw_script
 from pipeline.synth.labels import Tube, read_labels, seen_part, write_labels
@@ -63,6 +67,7 @@ def draw_videos(
     size: SizeName = "small",
     sentences: int = SENTENCES,
     workers: int = 1,
+    force: bool = False,
     on_video: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Draw `counts` videos of each split into out/videos/<split>, and write their samples to out/index.parquet.
@@ -77,6 +82,7 @@ def draw_videos(
         size: how long the videos are, see `draw.SIZES`.
         sentences: the most that speak of one video.
         workers: processes that draw.
+        force: write into a folder that holds what was not drawn here.
         on_video: told the name of each video when it is there.
 
     Returns:
@@ -88,12 +94,12 @@ def draw_videos(
         RenderError: this machine cannot draw.
     """
     _check(counts, seed, size, sentences, workers)
-    _claim(out, seed, size, sentences)
     videos = [
         Video(split=split, number=number, seed=seed, size=size, sentences=sentences)
         for split in SPLITS
         for number in range(counts.get(split, 0))
     ]
+    _claim(out, seed, size, sentences, videos=videos, force=force)
     missing = []
     for video in videos:
         if video.is_drawn(out):
@@ -123,28 +129,31 @@ def _check(counts: Mapping[Split, int], seed: int, size: SizeName, sentences: in
         raise ValueError(f"workers must be 1 or more, not {workers}")
 
 
-def _claim(out: Path, seed: int, size: SizeName, sentences: int) -> None:
+def _claim(out: Path, seed: int, size: SizeName, sentences: int, *, videos: Sequence[Video], force: bool) -> None:
     """Mark the folder with what is drawn there, or check the mark."""
     picture = [WIDTH_PIXELS, HEIGHT_PIXELS]
     mark = {"version": VERSION, "seed": seed, "size": size, "sentences": sentences, "picture": picture}
     path = out / "synth.json"
-    check_writable(path)
-    if not path.is_file():
-        if (out / "index.parquet").exists() or (out / "videos").exists():
-            raise OutputError(f"{out}: holds an index or videos that were not drawn here; name another folder")
+    check_outputs([drawn_output(out)], {}, force=force)
+    there = _mark(out)
+    if there is None:
+        # Labels mark videos as drawn here; those that --force writes over are not.
+        for video in videos:
+            video.labels(out).unlink(missing_ok=True)
         write_text(path, json.dumps(mark) + "\n")
-        return
-    try:
-        there = read_json_file(path)
-        if not isinstance(there, dict):
-            raise ValueError("it holds no object")  # noqa: TRY301, TRY004 - one text for all damage
-    except (OSError, ValueError) as error:
-        raise OutputError(f"{path}: damaged ({error}); remove {out} and draw again") from error
-    if there != mark:
+    elif there != mark:
         differing = ", ".join(f"{key} {there.get(key)}" for key in mark if there.get(key) != mark[key])
         raise OutputError(
             f"{out}: holds videos drawn with {differing}; use the same, name another folder, or remove this one"
         )
+
+
+def _mark(out: Path) -> dict[str, Any] | None:
+    """What a folder's mark says of the videos in it; None if it has no mark of ours."""
+    try:
+        return read_json_file(out / "synth.json") if is_drawn(out) else None
+    except (OSError, ValueError):
+        return None
 
 
 def draw_video(video: Video, _tell: Tell, *, out: Path) -> str:
