@@ -167,7 +167,7 @@ def _read_parquet(path: Path) -> list[Sample]:
             for batch in file.iter_batches(ROWS):
                 samples += _samples(batch, path, len(samples), seen)
             digest = (file.schema_arrow.metadata or {}).get(_DIGEST_KEY)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise AnnotationError(f"{path}: not a Parquet file ({reason}); prepare it again") from error
     # An older index has no digest.
