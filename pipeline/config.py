@@ -24,7 +24,8 @@ ENV_PREFIX = "GKCMN_"
 _log = logging.getLogger(__name__)
 
 MAX_COUNT = 10**9
-"""Of epochs, samples in a batch and the seed: far beyond any use, and within what torch takes."""
+"""Upper bound of epochs, batch sizes and the seed: torch takes 64 bits, and each epoch's seed is a multiple."""
+MAX_LOADER_WORKERS = 256
 
 Settings = dict[str, Any]
 """Nested: {"train": {"epochs": 40}, "device": "cpu"}."""
@@ -72,19 +73,18 @@ class TrainConfig:
         for name in ("epochs", "batch_size", "sentences_per_video"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not (max(self.epochs, self.batch_size) <= MAX_COUNT and abs(self.seed) <= MAX_COUNT):
-            raise ValueError(f"epochs, batch_size and seed must be at most {MAX_COUNT}")
         for name in ("learning_rate", "clip_norm"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         for name in ("warmup_steps", "loader_workers", "cache_mb"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        for name, most in (("batch_size", 2**31), ("sentences_per_video", 2**31), ("loader_workers", 1024)):
+        limits = {"epochs": MAX_COUNT, "batch_size": MAX_COUNT, "sentences_per_video": MAX_COUNT}
+        for name, most in {**limits, "loader_workers": MAX_LOADER_WORKERS}.items():
             if getattr(self, name) > most:
                 raise ValueError(f"{name} must be at most {most}, got {getattr(self, name)}")
-        if abs(self.seed) > 2**40:  # torch takes 64 bits, and the seeds of epochs are multiples
-            raise ValueError(f"seed must lie between -2^40 and 2^40, got {self.seed}")
+        if abs(self.seed) > MAX_COUNT:
+            raise ValueError(f"seed must lie between {-MAX_COUNT} and {MAX_COUNT}, got {self.seed}")
 
 
 @dataclass(frozen=True, kw_only=True)
