@@ -27,12 +27,14 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from extract.outputs import Inputs, Output
-    from extract.run import OnClips
+    from extract.run import OnClips, VideoOutcome
+    from model.config import ModelConfig
     from pipeline.config import Config
-    from pipeline.ground import Grounding
+    from pipeline.predictor import Grounding
     from pipeline.prepare.draft import Draft, Finding
     from pipeline.protocols import Protocol
     from pipeline.reproduce.benchmark import Size
+    from pipeline.run_log import EpochReport
     from pipeline.score import Report
     from pipeline.synth.draw import SizeName
 
@@ -287,39 +289,30 @@ def features(
              "extract.strict": strict, "extract.decode_timeout_s": decode_timeout}  # fmt: skip
     config = _config(config_file, assignments, flags)
     from extract.files import shown
-    from extract.inputs import find_videos
     from extract.names import printable
-    from extract.outputs import check_outside_stores
-    from pipeline.features import failed_videos, prepare
+    from pipeline.features import extract_features
 
-    if "://" not in config.paths.store:
-        check_outside_stores(Path(config.paths.store), itself=False)
-    videos = failed_videos(config.paths.store) if retry_failed else find_videos(paths, root=root)
-    place, todo, resolved = prepare(videos, config, redo=redo, elsewhere=scheduler is not None)
-    skipped = len(videos) - len(todo)
-    failed: list[str] = []
-    clips = 0
-    from extract.run import extract_videos
+    with _clip_progress() as (on_start, on_clips, advance):
 
-    with _clip_progress(len(todo)) as (on_clips, on_video):
-        for outcome in extract_videos(
-            todo, place, config.extract,
-            device=resolved, workers=workers, scheduler=scheduler, on_clips=on_clips,
-        ):  # fmt: skip
-            clips += outcome.clips
-            on_video()
+        def on_video(outcome: VideoOutcome) -> None:
+            advance()
+            if outcome.failure is not None:
+                click.echo(f"Failed: {printable(outcome.failure.message)}", err=True)
+                return
             if outcome.fault is not None:
                 _warn(f"{outcome.key}: {outcome.fault}; took what came")
-            if outcome.failure is None and not sys.stderr.isatty():
+            if not sys.stderr.isatty():
                 click.echo(f"{printable(outcome.key)}: {outcome.clips} clips", err=True)
-            if outcome.failure is not None:
-                failed.append(outcome.failure.key)
-                click.echo(f"Failed: {printable(outcome.failure.message)}", err=True)
+
+        result = extract_features(
+            paths, None, config, root=root, retry_failed=retry_failed, redo=redo, workers=workers,
+            scheduler=scheduler, on_start=on_start, on_clips=on_clips, on_video=on_video,
+        )  # fmt: skip
     click.echo(
-        f"{len(todo) - len(failed)} videos done ({clips} clips), {skipped} there already, "
-        f"{len(failed)} failed -> {shown(place)}"
+        f"{len(result.done)} videos done ({result.clips} clips), {result.skipped} there already, "
+        f"{len(result.failed)} failed -> {shown(result.store)}"
     )
-    if failed:
+    if result.failed:
         sys.exit(1)
 
 
@@ -449,23 +442,33 @@ def text(index: Path | None, store: str | None, config_file: Path | None, assign
 @click.argument("index", type=_PATH, required=False)
 @store_option
 @click.option("--out", "run", type=_PATH, help="Folder of the run. [paths.run]")
+@click.option(
+    "--model",
+    "model_name",
+    type=click.Choice(["gkcmn", "gkcmn_plus", "bm"]),
+    default="gkcmn",
+    show_default=True,
+    help="The paper's model, our extension of it, or the paper's baseline.",
+)
 @click.option("--epochs", type=int, help="[train.epochs]")
 @force_option
 @device_option
 @_with(config_options)
 def train(
-    index: Path | None, store: str | None, run: Path | None, epochs: int | None, force: bool, device: str | None,
-    config_file: Path | None, assignments: tuple[str, ...],
+    index: Path | None, store: str | None, run: Path | None, model_name: str, epochs: int | None, force: bool,
+    device: str | None, config_file: Path | None, assignments: tuple[str, ...],
 ) -> None:  # fmt: skip
-    """Train GKCMN on the labelled samples of INDEX.
+    """Train a model on the labeled samples of INDEX.
 
     A run that was interrupted goes on after its last whole epoch. Under torchrun it uses all processes.
     """
     flags = {"paths.index": index, "paths.store": store, "paths.run": run, "train.epochs": epochs,
              "device": device}  # fmt: skip
-    config = _config(config_file, assignments, flags)
+    from model.build import model_config
     from pipeline.places import run_output, settings_inputs
     from pipeline.train import train as run_training
+
+    config = _config(config_file, assignments, flags, model=model_config(model_name))
 
     paths = config.paths
     inputs = {"the index": [paths.index], **settings_inputs(config_file, config)}
@@ -478,17 +481,20 @@ def train(
             whole = config.train.epochs * total
             progress.update(task, description=name, completed=(epoch - 1) * total + done, total=whole)
 
-        report = None
-        for report in run_training(paths.index, paths.store, paths.run, config, on_batch=on_batch):
+        def on_epoch(report: EpochReport) -> None:
             shown = report.epoch in (1, config.train.epochs) or report.epoch % max(1, config.train.epochs // 10) == 0
             if shown or report.skipped:
                 parts = "  ".join(f"{name} {value:.4f}" for name, value in report.losses.items())
                 skipped = f"  {report.skipped} steps skipped: not finite" if report.skipped else ""
                 _say(f"epoch {report.epoch:4d}  loss {report.total:.4f}  ({parts}){skipped}")
-    if report is None:
-        _say(f"{paths.run} has its {config.train.epochs} epochs already; --epochs gives it more")
+
+        result = run_training(
+            paths.index, paths.store, paths.run, config, force=force, on_epoch=on_epoch, on_batch=on_batch
+        )
+    if result.epochs:
+        _say(f"{result.epochs[-1].epoch} epochs -> {paths.run}")
     else:
-        _say(f"{report.epoch} epochs -> {paths.run}")
+        _say(f"{paths.run} has its {config.train.epochs} epochs already; --epochs gives it more")
 
 
 @main.command(epilog=_example("gkcmn-pipe evaluate runs/first data/index.parquet --split test"))
@@ -559,12 +565,10 @@ def score(
     config = _config(config_file, assignments, {"paths.index": index})
     from extract.outputs import OutputFile
     from pipeline.figure import check_figure, write_figure
-    from pipeline.index import of_split, read_index, train_samples
     from pipeline.ours import is_figure, is_report
     from pipeline.places import settings_inputs
-    from pipeline.predictions import read_predictions
     from pipeline.report import write_report
-    from pipeline.score import score as run_scoring
+    from pipeline.score import score_files as run_scoring
 
     outputs = []
     if json_file is not None:
@@ -574,10 +578,9 @@ def score(
         outputs.append(OutputFile(path=figure, is_ours=is_figure))
     inputs = {"the file of predictions": [predictions], "the index": [config.paths.index]}
     _check_outputs(outputs, {**inputs, **settings_inputs(config_file, config)}, force)
-    everything = read_index(config.paths.index)
     report = run_scoring(
-        of_split(everything, split, config.paths.index), read_predictions(predictions),
-        protocol=protocol, temporal_gt=temporal_gt, thresholds=thresholds, train=train_samples(everything),
+        predictions, config.paths.index, split=split,
+        protocol=protocol, temporal_gt=temporal_gt, thresholds=thresholds,
     )  # fmt: skip
     try:
         if json_file is not None:
@@ -752,7 +755,7 @@ def ground(
     _check_outputs(outputs, inputs, force)
     if store is not None and "://" not in store:
         check_outside_stores(Path(store), itself=False)
-    with _clip_progress(1) as (on_clips, _):
+    with _clip_progress() as (_, on_clips, _):
         found = run_grounding(
             video, query, run,
             device=config.device, store_place=store, spare_place=config.paths.store,
@@ -954,11 +957,14 @@ def _settle_process() -> None:
         os.environ.pop("PYTHONWARNINGS", None)
 
 
-def _config(file: Path | None, assignments: tuple[str, ...], flags: dict[str, Any]) -> Config:
+def _config(
+    file: Path | None, assignments: tuple[str, ...], flags: dict[str, Any], *, model: ModelConfig | None = None
+) -> Config:
     """Resolve the settings; a flag of its own wins over --set."""
     from pipeline.config import load_config, parse_assignment
 
-    return load_config({**dict(parse_assignment(text) for text in assignments), **_given(flags)}, file=file)
+    given = {**dict(parse_assignment(text) for text in assignments), **_given(flags)}
+    return load_config(given, file=file, model=model)
 
 
 def _given(flags: dict[str, Any]) -> dict[str, Any]:
@@ -1009,14 +1015,14 @@ def _is_first_process() -> bool:
 
 
 @contextmanager
-def _clip_progress(videos: int) -> Iterator[tuple[OnClips, Callable[[], None]]]:
+def _clip_progress() -> Iterator[tuple[Callable[[int], None], OnClips, Callable[[], None]]]:
     """Progress of extraction: videos done, clips a second, time left of the video at hand."""
     import time
 
     from extract.names import printable
 
     with _progress() as progress:
-        whole = progress.add_task("videos", total=videos, visible=videos > 1, rate="")
+        whole = progress.add_task("videos", total=None, visible=False, rate="")
         tasks: dict[str, Any] = {}
         begun = time.monotonic()
         counts: dict[str, int] = {}
@@ -1028,7 +1034,10 @@ def _clip_progress(videos: int) -> Iterator[tuple[OnClips, Callable[[], None]]]:
             rate = sum(counts.values()) / max(1e-9, time.monotonic() - begun)
             progress.update(tasks[key], completed=done, rate=f"{rate:.1f} clips/s", visible=done < total)
 
-        yield on_clips, lambda: progress.advance(whole)
+        def on_start(videos: int) -> None:
+            progress.update(whole, total=videos, visible=videos > 1)
+
+        yield on_start, on_clips, lambda: progress.advance(whole)
 
 
 def _print_report(report: Report) -> None:

@@ -104,6 +104,7 @@ def load_config(
     *,
     file: Path | None = None,
     environ: Mapping[str, str] | None = None,
+    model: ModelConfig | None = None,
 ) -> Config:
     """Resolve the configuration.
 
@@ -111,14 +112,15 @@ def load_config(
         flags: dotted keys and values, as {"train.epochs": 40}; None values are left out.
         file: a TOML file; None takes ./gkcmn.toml if it is there.
         environ: the environment; None takes the process's.
+        model: the model's defaults, which the file, the environment and the flags may change.
 
     Raises:
         ConfigError: a key is unknown or a value not allowed, with where it was given.
     """
-    config = Config()
+    config = Config(model=model or ModelConfig())
     path = file or (CONFIG_FILE if CONFIG_FILE.is_file() else None)
     if path is not None:
-        config = build_config(_read_toml(path), where=str(path))
+        config = _replaced(config, _typed_all(config, _read_toml(path), where=str(path)), where=str(path))
     # What comes from one place is taken at once: two values may be right only together.
     values: Settings = {}
     for name, dotted, value in _from_environment(os.environ if environ is None else environ):

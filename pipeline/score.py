@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from pipeline.errors import PredictionError
+from pipeline.index import of_split, read_index, train_samples
 from pipeline.intervals import Estimate, estimates
 from pipeline.metrics import SampleScore, score_samples
-from pipeline.predictions import constant_prediction
+from pipeline.predictions import constant_prediction, read_predictions
 from pipeline.protocols import Protocol, segment_of
 from pipeline.types import Prediction, Sample
 
@@ -104,6 +106,41 @@ def score(
         missing=[sample.id for sample in samples if sample.id not in predictions],
         samples=list(samples),
         scores=scores,
+    )
+
+
+def score_files(
+    predictions: str | Path,
+    index: str | Path,
+    *,
+    split: str | None = None,
+    protocol: Protocol = "frames",
+    temporal_gt: bool = False,
+    thresholds: Sequence[float] = THRESHOLDS,
+) -> Report:
+    """Score a file of predictions, of any model, against an index.
+
+    Args:
+        predictions: JSON lines, as `pipeline.predictions` describes them.
+        index: labeled samples, Parquet or JSON lines.
+        split: only the samples of this split.
+        protocol: which frames are compared; see docs/protocols.md.
+        temporal_gt: compare boxes over the true span, and nothing else.
+        thresholds: R of vIoU@R, in [0, 1].
+
+    Raises:
+        PredictionError: the predictions cannot be read, or are for other samples.
+        AnnotationError: the index cannot be read, or has no sample of that split.
+    """
+    path = Path(index)
+    everything = read_index(path)
+    return score(
+        of_split(everything, split, path),
+        read_predictions(Path(predictions)),
+        protocol=protocol,
+        temporal_gt=temporal_gt,
+        thresholds=thresholds,
+        train=train_samples(everything),
     )
 
 

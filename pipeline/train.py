@@ -19,6 +19,7 @@ from accelerate.utils import DataLoaderConfiguration
 from torch.utils.data import DataLoader
 
 from extract.errors import OutputError, StoreError
+from extract.outputs import check_outputs
 from extract.records import EncodedQuery
 from extract.store import FeatureStore
 from model.build import build_model, state_shapes
@@ -42,6 +43,7 @@ from pipeline.divergence import DivergenceCheck, check_batch
 from pipeline.errors import CheckpointError, ConfigError
 from pipeline.grouped import GroupedSampler
 from pipeline.index import read_index, samples_digest
+from pipeline.places import run_output
 from pipeline.queries import can_stand_for, encoding_name, ensure_queries
 from pipeline.run_log import LOG, EpochReport, read_log, write_log
 
@@ -51,10 +53,55 @@ OnBatch = Callable[[int, int, int, float], None]
 """Called with the epoch (from 1), the batches done, the batches in all and the last batch's loss."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainingResult:
+    """What `train` did."""
+
+    run: Path
+    """Folder of the run."""
+    epochs: list[EpochReport]
+    """Of the epochs that this call trained; empty if the run was complete."""
+
+
 def train(
+    index: str | Path,
+    store: str | Path,
+    run: str | Path,
+    config: Config | None = None,
+    *,
+    force: bool = False,
+    on_epoch: Callable[[EpochReport], None] = lambda _: None,
+    on_batch: OnBatch = lambda *_: None,
+) -> TrainingResult:
+    """Train a model, or continue a run that was interrupted.
+
+    Args:
+        index: labeled samples; those of the split "train" and those without a split are used.
+        store: path or URL of their features.
+        run: folder for the checkpoint and the log; an existing run continues after its last complete epoch, with the
+            same weights as if it had never stopped.
+        config: settings, from `load_config`; None takes the defaults.
+        force: write into a folder that holds files of another origin.
+        on_epoch: called with each epoch's losses once its checkpoint is saved.
+        on_batch: called with the epoch (from 1), the batches done, all batches and the last batch's loss.
+
+    Raises:
+        OutputError: the folder holds files of another origin, or cannot be written.
+        GkcmnError: as `iter_train`.
+    """
+    folder = Path(run)
+    check_outputs([run_output(folder)], {"the index": [Path(index)]}, force=force)
+    reports = []
+    for report in iter_train(Path(index), str(store), folder, config or Config(), on_batch=on_batch):
+        reports.append(report)
+        on_epoch(report)
+    return TrainingResult(run=folder, epochs=reports)
+
+
+def iter_train(
     index: Path, store_place: str, run: Path, config: Config, *, on_batch: OnBatch = lambda *_: None
 ) -> Iterator[EpochReport]:
-    """Train GKCMN, and yield each epoch's report once it is saved.
+    """Train a model, and yield each epoch's report once its checkpoint is saved.
 
     A run that is there already goes on after its last whole epoch, to the same weights as if it had never
     stopped. Under torchrun each process takes its share of every batch.

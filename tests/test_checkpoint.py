@@ -34,8 +34,8 @@ from pipeline.config import Config, PathsConfig, TrainConfig
 from pipeline.dataset import Batch, GroundingDataset, collate
 from pipeline.divergence import IN_A_ROW, DivergenceCheck
 from pipeline.errors import CheckpointError, ConfigError, PredictionError, TrainingError
-from pipeline.evaluate import predict
 from pipeline.index import read_index
+from pipeline.predict import predict
 from pipeline.queries import encoding_name
 from pipeline.run_log import LOG, EpochReport, read_log
 from pipeline.shipped import SHIPPED
@@ -92,7 +92,7 @@ def add_queries(root: Path, rng: np.random.Generator, scale: float = 1.0) -> Non
 
 def train(config: Config, run: Path | None = None) -> list[EpochReport]:
     paths = config.paths
-    return list(training.train(paths.index, paths.store, run or paths.run, config))
+    return training.train(paths.index, paths.store, run or paths.run, config).epochs
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from extract.errors import MissingInputError, QueryError
 from extract.store import FeatureStore
 from pipeline.checkpoint import load_settings
 from pipeline.errors import CheckpointError
-from pipeline.evaluate import check_encoding
+from pipeline.predict import check_encoding
 from pipeline.queries import can_stand_for, encoding_name, ensure_queries
 from pipeline.shipped import SHIPPED
 

@@ -11,7 +11,7 @@ from extract.errors import GkcmnError
 from extract.inputs import find_videos
 from extract.run import extract_videos
 from pipeline.config import Config
-from pipeline.features import prepare
+from pipeline.features import missing_videos
 from pipeline.index import read_index
 from pipeline.queries import ensure_queries
 from pipeline.synth.run import VERSION, draw_videos
@@ -70,14 +70,14 @@ def ensure_benchmark(
     store = str(folder / "features.zarr")
     config = replace(config, paths=replace(config.paths, store=store))
     videos = find_videos([str(folder / "videos")])
-    place, todo, device = prepare(videos, config, redo=False)
+    todo, device = missing_videos(videos, config, redo=False)
     done = len(videos) - len(todo)
     at_once = workers if device == "cpu" else 1
-    for outcome in extract_videos(todo, place, config.extract, device=device, workers=at_once):
+    for outcome in extract_videos(todo, store, config.extract, device=device, workers=at_once):
         if outcome.failure is not None:
             raise GkcmnError(outcome.failure.message)
         done += 1
         on_progress("extract features", done, len(videos))
     # At once for all runs: side by side each would write its own.
-    ensure_queries((sample.query for sample in read_index(index)), place, config.extract)
-    return Benchmark(name=name, index=index, store=place)
+    ensure_queries((sample.query for sample in read_index(index)), store, config.extract)
+    return Benchmark(name=name, index=index, store=store)

@@ -91,8 +91,7 @@ def train_and_score(run: Run, on_progress: OnProgress, *, benchmark: Benchmark) 
     def on_batch(epoch: int, done: int, total: int, _: float) -> None:
         on_progress(f"train {run.name}", (epoch - 1) * total + done, run.config.train.epochs * total)
 
-    for _ in train(benchmark.index, benchmark.store, run.folder, run.config, on_batch=on_batch):
-        pass
+    train(benchmark.index, benchmark.store, run.folder, run.config, on_batch=on_batch)
     for split, temporal_gt in product(run.splits, (False, True)):
         out = run.folder / "scores" / (f"{split}-gt" if temporal_gt else split)
         if not (out / "scores.png").is_file():  # the last that evaluation writes
