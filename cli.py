@@ -157,10 +157,8 @@ class _Cli(click.Group):
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Keep the command line for a report, and refuse what no command line can hold."""
+        """Keep the command line for a report."""
         ctx.meta[_COMMAND_LINE] = list(args)
-        if any("\0" in arg for arg in args):
-            raise click.UsageError("an argument holds a NUL character; no path or text can", ctx)
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own type
