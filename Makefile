@@ -14,10 +14,10 @@ RUN ?=
 DEMO ?= demo
 store_flag = $(if $(STORE),--store "$(STORE)")
 
-.PHONY: help install test lint format features train evaluate ground demo bench lock opengl clean
+.PHONY: help install test test-fast lint format features train evaluate ground demo bench lock opengl clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: .venv/installed ## Build .venv from the locked dependencies
 
@@ -28,8 +28,11 @@ install: .venv/installed ## Build .venv from the locked dependencies
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
 	touch $@
 
-test: install ## Run the tests
-	$(BIN)/python -m pytest $(ARGS)
+test: install ## Run the tests, one process per core
+	$(BIN)/python -m pytest -n logical --dist loadfile $(ARGS)
+
+test-fast: install ## Run the tests that take no extraction, cluster or rendering
+	$(BIN)/python -m pytest -n logical --dist loadfile -m "not slow" $(ARGS)
 
 lint: install ## Check style and types
 	$(BIN)/ruff check .

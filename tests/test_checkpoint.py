@@ -42,6 +42,8 @@ from pipeline.shipped import SHIPPED
 from pipeline.types import Tube
 from tests.media import square_sample, write_index_lines
 
+pytestmark = pytest.mark.slow
+
 QUERIES = ("the red square moves", "what moves?", "a square")
 FILES = (CONFIG, WEIGHTS, TRAINING, LOG)
 

@@ -24,6 +24,8 @@ from cli import main
 from extract.store import FeatureStore
 from tests.media import moving_square, square_sample, write_index_lines, write_video
 
+pytestmark = pytest.mark.slow
+
 SMALL_MODEL = (
     "--set",
     "model.fused_width=16",

@@ -16,6 +16,8 @@ from extract.store import FeatureStore
 from tests.cluster import cluster, wait
 from tests.media import moving_square, write_video
 
+pytestmark = pytest.mark.slow
+
 Cluster = tuple[str, list[subprocess.Popen[bytes]]]
 
 

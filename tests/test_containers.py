@@ -15,6 +15,8 @@ from extract.errors import MediaError
 from extract.video import open_video, probe
 from tests.media import moving_square, write_video
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 NAMES = [
     b"2024-01-01T12:30:45.mp4",

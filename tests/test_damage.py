@@ -27,6 +27,8 @@ from pipeline.index import read_index, write_index
 from tests.damage import Harm, harms_of_file, harms_of_folder
 from tests.media import square_sample, write_index_lines
 
+pytestmark = pytest.mark.slow
+
 FLIPS = int(os.environ.get("GKCMN_DAMAGE_FLIPS", "0"))
 SETTINGS = {
     "backbone": "inception",

@@ -37,6 +37,8 @@ from tests.hostile import READ_ONLY_TEXTS, TEXTS, Damage, copied, damages, numbe
 from tests.media import moving_square, square_sample, write_index_lines, write_video
 from tests.test_cli import leaves
 
+pytestmark = pytest.mark.slow
+
 STORE = "data/features.zarr/*"
 STRANGERS = ("labels/plain.jsonl", "clips/a.mp4", "gkcmn.toml", "vectors.txt", "lists/list.txt")
 """Files that no command wrote, as the value of any option: an output may not take their place."""

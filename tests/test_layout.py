@@ -82,6 +82,7 @@ def test_the_readme_lists_every_command() -> None:
 
 
 @pytest.mark.opengl
+@pytest.mark.slow
 def test_the_readme_s_first_round_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import subprocess
 

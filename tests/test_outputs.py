@@ -31,6 +31,8 @@ from pipeline.mp4 import open_mp4
 from pipeline.places import drawn_output, evaluation_output, reproduction_output, run_output
 from tests.media import moving_square, square_sample, write_index_lines, write_video
 
+pytestmark = pytest.mark.slow
+
 SMALL_MODEL = ("--set", "model.fused_width=16", "--set", "model.visual_width=8", "--set", "model.sentence_width=16")
 FRAMES = 16
 STRANGE = b"somebody's work of a year\n"

@@ -17,6 +17,8 @@ from extract.store import FeatureStore
 from tests.media import moving_square, write_video
 from tests.robustness import CASES, HEAD, outcome
 
+pytestmark = pytest.mark.slow
+
 PAGE = (Path(__file__).parents[1] / "docs" / "robustness.md").read_text(encoding="utf-8")
 ROWS = dict(re.findall(r"^\| (.*?) \| (.*) \|$", PAGE, flags=re.MULTILINE))
 

@@ -14,6 +14,8 @@ from moto.server import ThreadedMotoServer
 from extract.store import FeatureStore
 from tests.media import moving_square, write_video
 
+pytestmark = pytest.mark.slow
+
 SECRET = "a-secret-that-nobody-may-read"
 
 

@@ -24,6 +24,8 @@ from pipeline.types import Tube
 from tests.media import moving_square
 from tests.test_video import rotated
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.packet import Packet

@@ -12,6 +12,8 @@ import pytest
 from extract.errors import MediaError, WorkerDiedError
 from extract.spread import Tell, spread
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_each_item_is_done_and_told_of_and_one_error_ends_no_other(

@@ -22,6 +22,8 @@ from pipeline.synth.script import PEOPLE, Script, Split
 from pipeline.synth.sentences import Sample
 from pipeline.synth.world import load_mujoco
 
+pytestmark = pytest.mark.slow
+
 SEED = 5
 SHORT = draw.SceneSize(frames=(32, 40), rates=(10,), seconds=(3, 4))
 COUNTS: dict[Split, int] = {"train": 2, "test-unseen-combinations": 1}
