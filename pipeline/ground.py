@@ -84,7 +84,7 @@ def ground(
     trained = settings.config.extract
     encoded = QueryEncoder(trained.vectors, max_words=trained.max_words)(query)
     place = store_place or _fitting(spare_place, settings)
-    layout = Layout(max_steps=settings.config.model.max_steps)
+    layout = Layout(max_steps=settings.config.model.max_steps, channels=settings.config.model.feature_channels)
     features, extracted = _features(video, layout, settings, run, place, device, decode_timeout_s, on_clips)
     batch = collate([make_example(features, encoded, layout)])
     ((_, (tube,)),) = predict(model, [batch], device)
