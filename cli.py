@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress
 
     from extract.outputs import Inputs, Output
@@ -381,8 +382,6 @@ def inspect(
 ) -> None:  # fmt: skip
     """List the videos of STORE and what failed, or show what it knows of one VIDEO (its key)."""
     config = _config(config_file, assignments, {"paths.store": place})
-    from rich.console import Console
-
     from extract.store import FeatureStore
     from pipeline.tables import failures_table, record_table, statistics_table, videos_table
 
@@ -396,7 +395,7 @@ def inspect(
 
         check_figure(picture)
         _check_outputs([OutputFile(path=picture, is_ours=is_figure)], settings_inputs(config_file, config), force)
-    console = Console(markup=False)
+    console = _console()
     store = FeatureStore.open(config.paths.store)
     if video is not None:
         table = record_table(store, video)
@@ -406,7 +405,7 @@ def inspect(
             write_activations(picture, store, video)
         console.print(table)
         if picture is not None:
-            click.echo(f"picture -> {picture}")
+            _say(f"picture -> {picture}")
         return
     console.print(videos_table(store))
     if failures := store.failures():
@@ -532,7 +531,7 @@ def evaluate(
             on_batch=lambda done, total: progress.update(task, completed=done, total=total),
         )  # fmt: skip
     _print_report(report)
-    click.echo(f"predictions, scores and a figure -> {out}")
+    _say(f"predictions, scores and a figure -> {out}")
 
 
 @main.command(epilog=_example("gkcmn-pipe score predictions.jsonl data/index.parquet --split test --json scores.json"))
@@ -588,9 +587,9 @@ def score(
     finally:
         _print_report(report)
     if json_file is not None:
-        click.echo(f"report -> {json_file}")
+        _say(f"report -> {json_file}")
     if figure is not None:
-        click.echo(f"figure -> {figure}")
+        _say(f"figure -> {figure}")
 
 
 @main.command(epilog=_example("gkcmn-pipe compare before.json after.json"))
@@ -602,13 +601,11 @@ def compare(before: Path, after: Path, show: int) -> None:
 
     The interval is a paired bootstrap over videos; a star marks a difference that it sets apart from 0.
     """
-    from rich.console import Console
-
     from pipeline.report import compare_reports
     from pipeline.tables import changes_table, comparison_table
 
     comparison = compare_reports(before, after)
-    console = Console(markup=False)
+    console = _console()
     console.print(comparison_table(comparison))
     click.echo(f"{len(comparison.changes)} of {comparison.samples} samples changed")
     if shown := comparison.changes[:show]:
@@ -683,8 +680,6 @@ def _prepare(
     out: Path | None, force: bool, config_file: Path | None, assignments: tuple[str, ...],
 ) -> None:  # fmt: skip
     config = _config(config_file, assignments, {"paths.index": out, "paths.store": store})
-    from rich.console import Console
-
     from extract.store import FeatureStore
     from pipeline.places import index_outputs, settings_inputs, video_inputs
     from pipeline.prepare.run import check_index_name
@@ -702,11 +697,11 @@ def _prepare(
             on_video=lambda done, total: progress.update(task, completed=done, total=total),
         )  # fmt: skip
     if prepared.findings:
-        Console(markup=False).print(findings_table(prepared))
+        _console().print(findings_table(prepared))
     for split, kinds in prepared.counts().items():
         parts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
-        click.echo(f"{split or 'no split'}: {parts}, of {prepared.videos(split)} videos")
-    click.echo(
+        _say(f"{split or 'no split'}: {parts}, of {prepared.videos(split)} videos")
+    _say(
         f"{len(prepared.samples)} samples -> {config.paths.index}; {prepared.rejected} rejected"
         + (f", see {prepared.account}" if prepared.findings else "")
     )
@@ -779,9 +774,9 @@ def ground(
     finally:
         _print_grounding(found)
     if json_file is not None:
-        click.echo(f"tube -> {json_file}")
+        _say(f"tube -> {json_file}")
     if overlay is not None:
-        click.echo(f"overlay -> {overlay}")
+        _say(f"overlay -> {overlay}")
 
 
 @main.command(epilog=_example("gkcmn-pipe synth data --videos 12 --seed 0"))
@@ -827,7 +822,7 @@ def synth(
             out, counts=counts, seed=seed, size=size, sentences=sentences, workers=workers, force=force,
             on_video=lambda _: progress.advance(task),
         )  # fmt: skip
-    click.echo(f"{total} videos -> {out / 'videos'}, their samples -> {index}")
+    _say(f"{total} videos -> {out / 'videos'}, their samples -> {index}")
 
 
 @main.command(epilog=_example("gkcmn-pipe reproduce table1 --out results --size small"))
@@ -896,7 +891,7 @@ def reproduce(
         else:
             page = reproduce_tables(bench, [name for name in TABLES if name in tables or "all" in tables])
     click.echo(page.read_text(encoding="utf-8"))
-    click.echo(f"page and figures -> {page.parent}")
+    _say(f"page and figures -> {page.parent}")
 
 
 @main.command(epilog=_example("gkcmn-pipe config --set train.epochs=40 > forty.toml"))
@@ -981,9 +976,11 @@ def _check_outputs(outputs: Sequence[Output], inputs: Inputs, force: bool) -> No
 
 
 def _say(text: str) -> None:
-    """Print a line of a command that torchrun may have started several times."""
+    """Print a line about the result, in which names are escaped, once where torchrun has started several processes."""
+    from extract.names import printable
+
     if _is_first_process():
-        click.echo(text)
+        click.echo(printable(text))
 
 
 def _warn(message: str) -> None:
@@ -992,13 +989,19 @@ def _warn(message: str) -> None:
     click.echo(f"Warning: {printable(message)}", err=True)
 
 
+def _console(*, stderr: bool = False) -> Console:
+    """A console that prints names as they are: neither [red] nor :dog: is markup."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, markup=False, emoji=False)
+
+
 @contextmanager
 def _progress() -> Iterator[Progress]:
     """A bar on standard error, with the time left, where somebody sees it: a log would fill with its remains."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True, markup=False)
+    console = _console(stderr=True)
     with Progress(
         TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
         TextColumn("{task.fields[rate]}"), console=console, transient=True,
@@ -1039,11 +1042,9 @@ def _clip_progress() -> Iterator[tuple[Callable[[int], None], OnClips, Callable[
 
 
 def _print_report(report: Report) -> None:
-    from rich.console import Console
-
     from pipeline.tables import report_table
 
-    Console(markup=False).print(report_table(report))
+    _console().print(report_table(report))
     if report.missing:
         shown = ", ".join(report.missing[:5]) + (" ..." if len(report.missing) > 5 else "")
         _warn(f"{len(report.missing)} samples have no prediction and count as 0: {shown}")
@@ -1052,7 +1053,6 @@ def _print_report(report: Report) -> None:
 
 
 def _print_grounding(found: Grounding) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     start, end = found.tube.span
@@ -1065,7 +1065,7 @@ def _print_grounding(found: Grounding) -> None:
     for frame in sorted({*range(start, end, step), end - 1}):
         box = (f"{side:.0f}" for side in found.tube.boxes[frame - start])
         table.add_row(str(frame), f"{found.frame_times[frame]:.2f}", *box)
-    Console(markup=False).print(table)
+    _console().print(table)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,9 @@ NAMED_VECTORS = re.compile(
 )
 """What torchtext downloads by name; anything else is the path of a file."""
 
+MAX_TIMEOUT_S = 1_000_000
+"""Eleven days; a thread can wait for a hundred years, not for any number of seconds."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractConfig:
@@ -53,5 +56,10 @@ class ExtractConfig:
             )
         if self.picture_size != 224:
             raise ValueError(f"picture_size must be 224, which gives maps of 7 x 7, got {self.picture_size}")
+        for name, most in (("clip_length", 1024), ("batch_clips", 65_536), ("max_words", 65_536)):
+            if getattr(self, name) > most:
+                raise ValueError(f"{name} must be at most {most}, got {getattr(self, name)}")
         if not 0 < self.decode_timeout_s < float("inf"):
             raise ValueError(f"decode_timeout_s must be positive, got {self.decode_timeout_s}")
+        if self.decode_timeout_s > MAX_TIMEOUT_S:
+            raise ValueError(f"decode_timeout_s must be at most {MAX_TIMEOUT_S}, got {self.decode_timeout_s}")

@@ -15,13 +15,15 @@ UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-def parse_json(text: str | bytes, *, on_repeated: Callable[[str], None] | None = None) -> Any:  # noqa: ANN401 - whatever it holds
+def parse_json(text: str | bytes, *, on_repeated: Callable[[str], None] | None = None, has_paths: bool = False) -> Any:  # noqa: ANN401 - whatever it holds
     """Parse one JSON document.
 
     Args:
         text: the document; bytes must be UTF-8 and may begin with a byte order mark.
         on_repeated: called with a key that stands twice in one object, whose last value counts; without it,
             such a key is an error.
+        has_paths: allow strings in which lone surrogates stand for the bytes of a path that are not UTF-8, as
+            `os.fsdecode` makes them and `json.dumps` writes them.
 
     Raises:
         ValueError: the text is not UTF-8, is not JSON, holds NaN, an infinity or half of a surrogate pair, is nested
@@ -45,7 +47,7 @@ def parse_json(text: str | bytes, *, on_repeated: Callable[[str], None] | None =
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     if _SURROGATE.search(text):
-        _check_text(content)
+        _check_text(content, errors="surrogateescape" if has_paths else "strict")
     return content
 
 
@@ -63,15 +65,19 @@ def decode_utf8(text: bytes) -> str:
         raise ValueError(f"byte {error.start + 1} is not UTF-8; save it as UTF-8") from None
 
 
-def read_json_file(path: Path) -> Any:  # noqa: ANN401 - whatever it holds
+def read_json_file(path: Path, *, has_paths: bool = False) -> Any:  # noqa: ANN401 - whatever it holds
     """Read and parse a JSON file.
+
+    Args:
+        path: of the file.
+        has_paths: as in `parse_json`.
 
     Raises:
         OSError: the file cannot be read.
         ValueError: as `parse_json`.
     """
     with open_input(path) as file:
-        return parse_json(file.read())
+        return parse_json(file.read(), has_paths=has_paths)
 
 
 def _refuse(constant: str) -> NoReturn:
@@ -82,8 +88,8 @@ def _refuse_repeated(key: str) -> NoReturn:
     raise ValueError(f"key {key[:60]!a} stands twice in one object")
 
 
-def _check_text(content: Any) -> None:  # noqa: ANN401 - whatever it holds
-    """Raise ValueError if a string holds half of a surrogate pair, which no file can be written with."""
+def _check_text(content: Any, *, errors: str) -> None:  # noqa: ANN401 - whatever it holds
+    """Raise ValueError if a string holds half of a surrogate pair, which `errors` of UTF-8 do not allow."""
     waiting = [content]
     while waiting:
         item = waiting.pop()
@@ -93,6 +99,6 @@ def _check_text(content: Any) -> None:  # noqa: ANN401 - whatever it holds
             waiting += item
         elif isinstance(item, str):
             try:
-                item.encode()
+                item.encode(errors=errors)
             except UnicodeEncodeError:
                 raise ValueError("it holds half of a surrogate pair, which is no character") from None

@@ -102,7 +102,7 @@ def check_outside_stores(path: Path, *, itself: bool) -> None:
 def is_store(folder: Path) -> bool:
     """Whether a folder is a feature store, of whatever version and whether it is sound or not."""
     try:
-        content = read_json_file(folder / "zarr.json")
+        content = read_json_file(folder / "zarr.json", has_paths=True)
     except (OSError, ValueError):
         return False
     attributes = content.get("attributes") if isinstance(content, dict) else None

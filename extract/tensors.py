@@ -54,15 +54,16 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         OSError: the file is not there or cannot be read.
         ValueError: it is no safetensors file, or damaged.
     """
-    with path.open("rb"):  # a folder or a file without rights is an OSError here, and of any type in safetensors
-        pass
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-            metadata = dict(file.metadata() or {})
-    # A damaged header raises nearly anything: safetensors documents no closed list.
-    except Exception as error:
-        raise ValueError(f"no readable safetensors file: {first_line(error)}") from error
+    # A folder or a file without rights is an OSError of `open`, and of any type in safetensors, which takes no path
+    # that is not UTF-8 either: an open file has another.
+    with path.open("rb") as opened:
+        try:
+            with safetensors.safe_open(f"/dev/fd/{opened.fileno()}", framework="pt") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+                metadata = dict(file.metadata() or {})
+        # A damaged header raises nearly anything: safetensors documents no closed list.
+        except Exception as error:
+            raise ValueError(f"no readable safetensors file: {first_line(error)}") from error
     if DIGEST in metadata and metadata[DIGEST] != tensor_digest(tensors):
         raise ValueError("its digest is not that of its tensors")
     return tensors, metadata

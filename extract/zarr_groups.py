@@ -41,7 +41,7 @@ def document(place: StorePath) -> dict[str, Any] | None:
     found = sync((place / _METADATA).get(prototype=default_buffer_prototype()))
     if found is None:
         return None
-    content = parse_json(found.to_bytes())
+    content = parse_json(found.to_bytes(), has_paths=True)
     if not isinstance(content, dict):
         raise ValueError(f"{_METADATA} is no JSON object")  # noqa: TRY004 - damage, as what cannot be parsed is
     return content

@@ -32,6 +32,9 @@ RANGES: dict[str, tuple[int, int]] = {
 }
 """Least and largest values. The largest are far beyond any use: within them a model can be counted without memory."""
 
+MIN_SIGMA, MAX_SIGMA = 1e-6, 1e6
+"""In cells: beyond them its square, or a division by it, leaves the range of float32."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
@@ -108,6 +111,8 @@ class ModelConfig:
                 raise ValueError(f"{name} must be at least {least} and at most {most}, got {getattr(self, name)}")
         if not 0 < self.sigma < math.inf:
             raise ValueError(f"sigma must be positive, got {self.sigma}")
+        if not MIN_SIGMA <= self.sigma <= MAX_SIGMA:
+            raise ValueError(f"sigma must be at least {MIN_SIGMA} and at most {MAX_SIGMA}, got {self.sigma}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must lie in [0, 1), got {self.dropout}")
         numbers = (self.focal_alpha, self.focal_beta, self.focal_gamma, self.confidence_threshold, *self.loss_weights)

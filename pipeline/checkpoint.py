@@ -96,7 +96,7 @@ def load_settings(run: Path) -> RunSettings:
     """Read config.json. Raises CheckpointError if it is absent, damaged or of another version."""
     path = run / CONFIG
     try:
-        content = read_json_file(path)
+        content = read_json_file(path, has_paths=True)
     except (FileNotFoundError, NotADirectoryError):
         if any(is_there(run / name) for name in (WEIGHTS, TRAINING)):
             raise CheckpointError(f"{path}: missing, though the run's weights are there; {_RESTORE}") from None

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from extract.config import ExtractConfig
 from extract.json_text import parse_json
+from extract.names import name_text, printable
 from model.config import ModelConfig
 from pipeline.errors import ConfigError
 
@@ -26,6 +27,8 @@ _log = logging.getLogger(__name__)
 MAX_COUNT = 10**9
 """Upper bound of epochs, batch sizes and the seed: torch takes 64 bits, and each epoch's seed is a multiple."""
 MAX_LOADER_WORKERS = 256
+MAX_RATE = 1e30
+"""Upper bound of the learning rate and the gradient's norm: float32 holds what Adam computes from them."""
 
 Settings = dict[str, Any]
 """Nested: {"train": {"epochs": 40}, "device": "cpu"}."""
@@ -76,11 +79,13 @@ class TrainConfig:
         for name in ("learning_rate", "clip_norm"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+            if getattr(self, name) > MAX_RATE:
+                raise ValueError(f"{name} must be at most {MAX_RATE:g}, got {getattr(self, name)}")
         for name in ("warmup_steps", "loader_workers", "cache_mb"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        limits = {"epochs": MAX_COUNT, "batch_size": MAX_COUNT, "sentences_per_video": MAX_COUNT}
-        for name, most in {**limits, "loader_workers": MAX_LOADER_WORKERS}.items():
+        counts = ("epochs", "batch_size", "sentences_per_video", "warmup_steps", "cache_mb")
+        for name, most in {**dict.fromkeys(counts, MAX_COUNT), "loader_workers": MAX_LOADER_WORKERS}.items():
             if getattr(self, name) > most:
                 raise ValueError(f"{name} must be at most {most}, got {getattr(self, name)}")
         if abs(self.seed) > MAX_COUNT:
@@ -167,7 +172,7 @@ def config_values(config: Config) -> Settings:
 
 
 def config_toml(config: Config) -> str:
-    """All values as a TOML file that `load_config` reads back. What is None is left out, as a comment."""
+    """All values as a TOML file that `load_config` reads back. What is None or not UTF-8 is left out, as a comment."""
     values = config_values(config)
     sections = {name: part for name, part in values.items() if isinstance(part, dict)}
     lines = [_toml_line(name, value) for name, value in values.items() if name not in sections]
@@ -177,8 +182,12 @@ def config_toml(config: Config) -> str:
 
 
 def _toml_line(key: str, value: object) -> str:
+    if value is None:
+        return f"# {key} is not set"
+    if isinstance(value, str) and name_text(value) != value:  # TOML has no way to write the bytes of such a path
+        return f"# {key} is not UTF-8: {printable(value)}"
     # JSON's strings, numbers, booleans and lists of them are TOML's too.
-    return f"# {key} is not set" if value is None else f"{key} = {json.dumps(value, ensure_ascii=False)}"
+    return f"{key} = {json.dumps(value, ensure_ascii=False)}"
 
 
 def parse_assignment(text: str) -> tuple[str, str]:

@@ -10,6 +10,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
+from extract.errors import StoreError
 from extract.records import EncodedQuery, VideoFeatures, VideoRecord
 from extract.store import FeatureStore
 from model.io import ModelInput, ModelTarget
@@ -66,14 +67,26 @@ class Layout:
     max_steps: int
     segment: Span | None = None
     """In frames; None is the whole video."""
+    channels: int | None = None
+    """That the model takes; None takes any."""
 
     def axis(self, clip_frames: np.ndarray) -> StepAxis:
         """The steps, given the frame ranges of the video's clips."""
         return step_axis(clip_frames, self.segment, max_steps=self.max_steps)
 
     def read(self, store: FeatureStore, key: str) -> VideoFeatures:
-        """A video's features, one mean of clips a step; however long it is, no more is held. Raises StoreError."""
-        return store.read(key, lambda clip_frames: self.axis(clip_frames).groups)
+        """A video's features, one mean of clips a step; however long it is, no more is held.
+
+        Raises:
+            StoreError: it is not there, damaged, or has another number of channels.
+        """
+        video = store.read(key, lambda clip_frames: self.axis(clip_frames).groups)
+        if self.channels not in (None, video.i3d.shape[1]):
+            raise StoreError(
+                f"{store.place}: {key!r} has {video.i3d.shape[1]} channels, the model takes {self.channels}; "
+                "extract it again with --redo"
+            )
+        return video
 
 
 def make_example(video: VideoFeatures, query: EncodedQuery, layout: Layout) -> Example:
@@ -150,8 +163,17 @@ class GroundingDataset(Dataset[Example]):
         *,
         max_steps: int,
         cache_mb: int,
+        channels: int | None = None,
     ) -> None:
         """Check that the store holds what the samples need.
+
+        Args:
+            samples: in the order of their numbers.
+            store: of the features.
+            queries: by their text.
+            max_steps: as `Layout.max_steps`.
+            cache_mb: memory for features that are kept.
+            channels: as `Layout.channels`; a video with others is refused when it is read.
 
         Raises:
             AnnotationError: a video is not in the store, a sample has no box, or one does not fit its video.
@@ -159,7 +181,7 @@ class GroundingDataset(Dataset[Example]):
         self.samples = list(samples)
         self._store = store
         self._queries = queries
-        self._max_steps = max_steps
+        self._layout = Layout(max_steps=max_steps, channels=channels)
         self._cache: dict[tuple[str, Layout], VideoFeatures] = {}
         self._cache_room = cache_mb << 20
         self._check()
@@ -194,7 +216,7 @@ class GroundingDataset(Dataset[Example]):
         shared: dict[tuple[str, Layout], Example] = {}
         examples: list[Example] = []
         for sample in (self.samples[index] for index in indices):
-            query, layout = self._queries[sample.query], Layout(max_steps=self._max_steps, segment=sample.segment)
+            query, layout = self._queries[sample.query], replace(self._layout, segment=sample.segment)
             key = (sample.video, layout)
             if key not in shared:
                 shared[key] = make_example(self._video(*key), query, layout)

@@ -65,7 +65,10 @@ def evaluate(
     check_encoding(settings, run)
     samples = with_facts(of_split(everything, split, index), features)
     queries = ensure_queries((sample.query for sample in samples), str(store), settings.config.extract).queries
-    dataset = GroundingDataset(samples, features, queries, max_steps=settings.config.model.max_steps, cache_mb=0)
+    sizes = settings.config.model
+    dataset = GroundingDataset(
+        samples, features, queries, max_steps=sizes.max_steps, channels=sizes.feature_channels, cache_mb=0
+    )
     # Typed by its collate function's result, which torch's own stubs do not follow.
     loader: DataLoader[Any] = DataLoader(dataset, batch_size=batch_size, collate_fn=collate)
     results: list[tuple[Sample, Tube]] = []

@@ -135,7 +135,7 @@ def _json(path: Path) -> Any:  # noqa: ANN401 - whatever it holds
     """A JSON file's content. Raises OSError or ValueError."""
     if path.stat().st_size > MOST_BYTES:
         raise ValueError("larger than any output of this program")
-    return read_json_file(path)
+    return read_json_file(path, has_paths=True)
 
 
 def _first_line(path: Path) -> Any:  # noqa: ANN401 - whatever it holds

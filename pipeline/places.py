@@ -86,7 +86,7 @@ def _videos(place: Path) -> Iterator[Path]:
 def _named(run: Path) -> Iterator[Path]:
     """Weights and vectors that a run's settings name. A run that cannot be read is refused where it is loaded."""
     try:
-        content: Any = read_json_file(run / "config.json")
+        content: Any = read_json_file(run / "config.json", has_paths=True)
         extract = content["config"]["extract"]
         yield from (Path(extract[key]) for key in ("weights", "vectors") if isinstance(extract[key], str))
     except (OSError, ValueError, KeyError, TypeError):

@@ -197,7 +197,8 @@ class GroundingPredictor:
 
     @property
     def _layout(self) -> Layout:
-        return Layout(max_steps=self._settings.config.model.max_steps)
+        sizes = self._settings.config.model
+        return Layout(max_steps=sizes.max_steps, channels=sizes.feature_channels)
 
     def _fitting(self, place: str | None) -> str | None:
         """The place, if it holds a store whose features the model can read."""

@@ -179,7 +179,7 @@ def read_report(path: Path) -> dict[str, Any]:
             be, and a sample's by its place in `samples`, from 0.
     """
     try:
-        content = read_json_file(path)
+        content = read_json_file(path, has_paths=True)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise PredictionError(f"{path}: no report of scores ({reason}); {_REMEDY}") from error

@@ -143,7 +143,12 @@ def iter_train(
     except ValueError as error:
         raise ConfigError(f"model: {error}; set smaller widths") from error
     dataset = GroundingDataset(
-        samples, store, queries, max_steps=config.model.max_steps, cache_mb=config.train.cache_mb
+        samples,
+        store,
+        queries,
+        max_steps=config.model.max_steps,
+        channels=config.model.feature_channels,
+        cache_mb=config.train.cache_mb,
     )
     settings = RunSettings(
         config=config,

@@ -14,8 +14,10 @@ from extract.errors import OutputError
 from extract.files import write_text
 from extract.json_text import read_json_file
 from pipeline import types
-from pipeline.json_lines import BoxSides, first_fault
+from pipeline.json_lines import BoxSides
+from pipeline.json_lines import first_fault as first_form_fault
 from pipeline.plain import box_rows
+from pipeline.sample_rules import first_fault
 from pipeline.synth.camera import HEIGHT_PIXELS, WIDTH_PIXELS
 from pipeline.synth.render import Box
 from pipeline.synth.script import Script, Split
@@ -26,6 +28,7 @@ MIN_SEEN = 0.8
 """Least share of a span's frames in which the actor must be visible."""
 MIN_SIDE = 0.06
 """Least length of a box's longer side, as a fraction of the picture's height, in the median."""
+_REDRAW = "remove it, and draw again"
 
 Tube = tuple[Sample, list[Box | None]]
 """A sample and a box for each frame of its span."""
@@ -93,9 +96,9 @@ def read_labels(path: Path) -> list[types.Sample]:
     try:
         labels = TypeAdapter(list[_Label]).validate_python(read_json_file(path))
     except (OSError, ValueError) as error:
-        reason = first_fault(error) if isinstance(error, ValidationError) else error
-        raise OutputError(f"{path}: damaged ({reason}); remove it, and draw again") from error
-    return [
+        reason = first_form_fault(error) if isinstance(error, ValidationError) else error
+        raise OutputError(f"{path}: damaged ({reason}); {_REDRAW}") from error
+    samples = [
         types.Sample(
             id=label.id,
             video=label.video,
@@ -111,3 +114,8 @@ def read_labels(path: Path) -> list[types.Sample]:
         )
         for label in labels
     ]
+    if (fault := first_fault(samples, set())) is not None:
+        raise OutputError(
+            f"{path}: damaged (sample {samples[fault[0]].id!r}: {fault[1].field}: {fault[1].cause}); {_REDRAW}"
+        )
+    return samples
