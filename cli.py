@@ -27,17 +27,17 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-    from extract.outputs import Inputs, Output
-    from extract.run import OnClips, VideoOutcome
+    from extract.extraction import OnClips, VideoOutcome
+    from extract.io.outputs import Inputs, Output
     from model.config import ModelConfig
+    from pipeline.benchmark.data import Size
     from pipeline.config import Config
-    from pipeline.predictor import Grounding
-    from pipeline.prepare.draft import Draft, Finding
-    from pipeline.protocols import Protocol
-    from pipeline.reproduce.benchmark import Size
-    from pipeline.run_log import EpochReport
-    from pipeline.score import Report
-    from pipeline.synth.draw import SizeName
+    from pipeline.evaluation.protocols import Protocol
+    from pipeline.evaluation.score import Report
+    from pipeline.inference.predictor import Grounding
+    from pipeline.prepare.records import Draft, Finding
+    from pipeline.synth.scene.sampling import SizeName
+    from pipeline.training.run_log import EpochReport
 
 F = TypeVar("F", bound=Callable[..., Any])
 _PACKAGES = ("extract", "model", "pipeline")
@@ -165,7 +165,7 @@ class _Cli(click.Group):
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own type
         _check_modules(_LIBRARIES)
         _settle_process()
-        from pipeline.process import Terminated, noted, terminable
+        from pipeline.console.process import Terminated, noted, terminable
 
         debug, notes = bool(ctx.params["debug"]), None
         try:
@@ -191,7 +191,7 @@ class _Cli(click.Group):
         except click.ClickException as error:
             error.show()
             sys.exit(error.exit_code)
-        from pipeline.console import standard_streams
+        from pipeline.console.streams import standard_streams
 
         with standard_streams():
             try:
@@ -207,8 +207,8 @@ def _line(error: BaseException, command: Sequence[str], notes: Iterable[str] = (
     """What the user is told of an error. Reports it if it is a bug."""
     # The tree of errors is imported when one is raised: help needs none of it.
     from extract.errors import GkcmnError
-    from extract.names import printable
-    from pipeline.crash import crash_line, shortage
+    from extract.io.names import printable
+    from pipeline.console.crash import crash_line, shortage
 
     if isinstance(error, GkcmnError):
         return printable(str(error))
@@ -287,9 +287,9 @@ def features(
     flags = {"paths.store": store, "extract.backbone": backbone, "extract.weights": weights, "device": device,
              "extract.strict": strict, "extract.decode_timeout_s": decode_timeout}  # fmt: skip
     config = _config(config_file, assignments, flags)
-    from extract.files import shown
-    from extract.names import printable
-    from pipeline.features import extract_features
+    from extract.io.files import shown
+    from extract.io.names import printable
+    from pipeline.extraction import extract_features
 
     with _clip_progress() as (on_start, on_clips, advance):
 
@@ -326,10 +326,10 @@ def verify(place: str | None, repair: bool, config_file: Path | None, assignment
     While `features` writes into STORE, what it has begun counts as interrupted: repair when it has ended.
     """
     config = _config(config_file, assignments, {"paths.store": place})
-    from extract.audit import audit
-    from extract.mend import Upgrade, mend, open_mended
-    from extract.names import printable
-    from extract.store import FeatureStore
+    from extract.io.names import printable
+    from extract.store.audit import audit
+    from extract.store.feature_store import FeatureStore
+    from extract.store.mend import Upgrade, mend, open_mended
 
     is_restored = False
     if repair:
@@ -382,16 +382,16 @@ def inspect(
 ) -> None:  # fmt: skip
     """List the videos of STORE and what failed, or show what it knows of one VIDEO (its key)."""
     config = _config(config_file, assignments, {"paths.store": place})
-    from extract.store import FeatureStore
-    from pipeline.tables import failures_table, record_table, statistics_table, videos_table
+    from extract.store.feature_store import FeatureStore
+    from pipeline.console.tables import failures_table, record_table, statistics_table, videos_table
 
     if picture is not None and video is None:
         raise click.UsageError("--picture needs a VIDEO")
     if picture is not None:
-        from extract.outputs import OutputFile
-        from pipeline.figure import check_figure
-        from pipeline.ours import is_figure
-        from pipeline.places import settings_inputs
+        from extract.io.outputs import OutputFile
+        from pipeline.console.score_figure import check_figure
+        from pipeline.outputs.places import settings_inputs
+        from pipeline.outputs.recognize import is_figure
 
         check_figure(picture)
         _check_outputs([OutputFile(path=picture, is_ours=is_figure)], settings_inputs(config_file, config), force)
@@ -400,7 +400,7 @@ def inspect(
     if video is not None:
         table = record_table(store, video)
         if picture is not None:
-            from pipeline.figure_store import write_activations
+            from pipeline.console.activation_figure import write_activations
 
             write_activations(picture, store, video)
         console.print(table)
@@ -411,7 +411,7 @@ def inspect(
     if failures := store.failures():
         console.print(failures_table(failures))
     if stats:
-        from extract.statistics import channel_statistics
+        from extract.store.statistics import channel_statistics
 
         console.print(statistics_table(channel_statistics(store)))
 
@@ -426,9 +426,9 @@ def text(index: Path | None, store: str | None, config_file: Path | None, assign
     Training does this by itself; do it beforehand for a machine without spaCy.
     """
     config = _config(config_file, assignments, {"paths.index": index, "paths.store": store})
-    from extract.files import shown
-    from pipeline.index import read_index
-    from pipeline.queries import ensure_queries
+    from extract.io.files import shown
+    from pipeline.data.index import read_index
+    from pipeline.data.queries import ensure_queries
 
     samples = read_index(config.paths.index)
     report = ensure_queries((sample.query for sample in samples), config.paths.store, config.extract)
@@ -461,9 +461,9 @@ def train(
     """
     flags = {"paths.index": index, "paths.store": store, "paths.run": run, "train.epochs": epochs,
              "device": device}  # fmt: skip
-    from model.build import model_config
-    from pipeline.places import run_output, settings_inputs
-    from pipeline.train import train as run_training
+    from model.registry import model_config
+    from pipeline.outputs.places import run_output, settings_inputs
+    from pipeline.training.trainer import train as run_training
 
     config = _config(config_file, assignments, flags, model=model_config(model_name))
 
@@ -517,8 +517,8 @@ def evaluate(
     config = _config(config_file, assignments, flags)
     paths = config.paths
     out = out or paths.run / "evaluation"
-    from pipeline.evaluate import evaluate as run_evaluation
-    from pipeline.places import evaluation_output, run_inputs, settings_inputs
+    from pipeline.evaluation.evaluate import evaluate as run_evaluation
+    from pipeline.outputs.places import evaluation_output, run_inputs, settings_inputs
 
     inputs = {"the index": [paths.index], **run_inputs(paths.run), **settings_inputs(config_file, config)}
     _check_outputs([evaluation_output(out)], inputs, force)
@@ -560,12 +560,12 @@ def score(
     A sample without a prediction counts as 0, and is named.
     """
     config = _config(config_file, assignments, {"paths.index": index})
-    from extract.outputs import OutputFile
-    from pipeline.figure import check_figure, write_figure
-    from pipeline.ours import is_figure, is_report
-    from pipeline.places import settings_inputs
-    from pipeline.report import write_report
-    from pipeline.score import score_files as run_scoring
+    from extract.io.outputs import OutputFile
+    from pipeline.console.score_figure import check_figure, write_figure
+    from pipeline.evaluation.report import write_report
+    from pipeline.evaluation.score import score_files as run_scoring
+    from pipeline.outputs.places import settings_inputs
+    from pipeline.outputs.recognize import is_figure, is_report
 
     outputs = []
     if json_file is not None:
@@ -601,8 +601,8 @@ def compare(before: Path, after: Path, show: int) -> None:
 
     The interval is a paired bootstrap over videos; a star marks a difference that it sets apart from 0.
     """
-    from pipeline.report import compare_reports
-    from pipeline.tables import changes_table, comparison_table
+    from pipeline.console.tables import changes_table, comparison_table
+    from pipeline.evaluation.report import compare_reports
 
     comparison = compare_reports(before, after)
     console = _console()
@@ -669,7 +669,7 @@ def plain(
       {"video": "a.mp4", "query": "the man in red runs", "span": [30, 32],
        "boxes": [[12, 8, 90, 200], null], "split": "train"}
     """
-    from pipeline.prepare.plain import plain_drafts
+    from pipeline.prepare.jsonl import plain_drafts
 
     inputs: Inputs = {"a file of labels": files}
     _prepare(lambda: plain_drafts(files), inputs, videos, store, out, force, config_file, assignments)
@@ -680,11 +680,11 @@ def _prepare(
     out: Path | None, force: bool, config_file: Path | None, assignments: tuple[str, ...],
 ) -> None:  # fmt: skip
     config = _config(config_file, assignments, {"paths.index": out, "paths.store": store})
-    from extract.store import FeatureStore
-    from pipeline.places import index_outputs, settings_inputs, video_inputs
-    from pipeline.prepare.run import check_index_name
-    from pipeline.prepare.run import prepare as run_preparing
-    from pipeline.tables import findings_table
+    from extract.store.feature_store import FeatureStore
+    from pipeline.console.tables import findings_table
+    from pipeline.outputs.places import index_outputs, settings_inputs, video_inputs
+    from pipeline.prepare.build_index import check_index_name
+    from pipeline.prepare.build_index import prepare as run_preparing
 
     check_index_name(config.paths.index)
     inputs = {**inputs, **video_inputs(videos), **settings_inputs(config_file, config)}
@@ -727,13 +727,13 @@ def ground(
     Features are taken from the store, and added to it, if --store names one or the default one is there.
     """
     config = _config(config_file, assignments, {"paths.store": store, "paths.run": checkpoint, "device": device})
-    from extract.outputs import OutputFile, check_outside_stores
-    from pipeline.ground import ground as run_grounding
-    from pipeline.ground import write_json
-    from pipeline.ours import is_overlay, is_tube
-    from pipeline.overlay import check_overlay, write_overlay
-    from pipeline.places import run_inputs, settings_inputs
-    from pipeline.shipped import NOTE, SHIPPED, choose_run
+    from extract.io.outputs import OutputFile, check_outside_stores
+    from pipeline.inference.ground import ground as run_grounding
+    from pipeline.inference.ground import write_json
+    from pipeline.inference.pretrained import NOTE, SHIPPED, choose_run
+    from pipeline.media.overlay import check_overlay, write_overlay
+    from pipeline.outputs.places import run_inputs, settings_inputs
+    from pipeline.outputs.recognize import is_overlay, is_tube
 
     run = choose_run(checkpoint, config.paths.run)
     if run == SHIPPED:
@@ -811,8 +811,8 @@ def synth(
     People, animals, vehicles and things that move, with sentences that each are true of one of them in one span.
     The same seed gives the same data. Needs the extra [synth] and Mesa's OpenGL.
     """
-    from pipeline.synth.run import draw_videos
-    from pipeline.synth.splits import SPLITS
+    from pipeline.synth.generate import draw_videos
+    from pipeline.synth.scene.splits import SPLITS
 
     counts = {split: {"train": videos, "val": val}.get(split, test) for split in SPLITS}
     total = sum(counts.values())
@@ -867,9 +867,9 @@ def reproduce(
         raise click.UsageError("open-points stands alone")
     from datetime import UTC, datetime
 
-    from extract.files import cache_folder
-    from pipeline.reproduce.run import open_bench, reproduce_open_points, reproduce_tables
-    from pipeline.reproduce.tables import TABLES
+    from extract.io.files import cache_folder
+    from pipeline.benchmark.experiments import open_bench, reproduce_open_points, reproduce_tables
+    from pipeline.benchmark.tables import TABLES
 
     with _progress() as progress:
         tasks: dict[str, Any] = {}
@@ -965,10 +965,10 @@ def _given(flags: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_outputs(outputs: Sequence[Output], inputs: Inputs, force: bool) -> None:
-    """See `extract.outputs.check_outputs`. Where a result goes to standard output, the rest goes to standard error."""
-    from extract.files import is_standard_output
-    from extract.outputs import check_outputs
-    from pipeline.console import print_to_stderr
+    """Check as `extract.io.outputs.check_outputs` does; if a result goes to stdout, messages go to stderr."""
+    from extract.io.files import is_standard_output
+    from extract.io.outputs import check_outputs
+    from pipeline.console.streams import print_to_stderr
 
     check_outputs(outputs, inputs, force=force)
     if any(is_standard_output(output.path) for output in outputs):
@@ -977,14 +977,14 @@ def _check_outputs(outputs: Sequence[Output], inputs: Inputs, force: bool) -> No
 
 def _say(text: str) -> None:
     """Print a line about the result, in which names are escaped, once where torchrun has started several processes."""
-    from extract.names import printable
+    from extract.io.names import printable
 
     if _is_first_process():
         click.echo(printable(text))
 
 
 def _warn(message: str) -> None:
-    from extract.names import printable
+    from extract.io.names import printable
 
     click.echo(f"Warning: {printable(message)}", err=True)
 
@@ -1020,7 +1020,7 @@ def _clip_progress() -> Iterator[tuple[Callable[[int], None], OnClips, Callable[
     """Progress of extraction: videos done, clips a second, time left of the video at hand."""
     import time
 
-    from extract.names import printable
+    from extract.io.names import printable
 
     with _progress() as progress:
         whole = progress.add_task("videos", total=None, visible=False, rate="")
@@ -1042,7 +1042,7 @@ def _clip_progress() -> Iterator[tuple[Callable[[int], None], OnClips, Callable[
 
 
 def _print_report(report: Report) -> None:
-    from pipeline.tables import report_table
+    from pipeline.console.tables import report_table
 
     _console().print(report_table(report))
     if report.missing:

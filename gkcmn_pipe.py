@@ -26,39 +26,39 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from extract.errors import GkcmnError as GkcmnError
-    from extract.store import FeatureStore as FeatureStore
-    from model.build import build_model as build_model
-    from model.build import list_models as list_models
+    from extract.store.feature_store import FeatureStore as FeatureStore
+    from model.registry import build_model as build_model
+    from model.registry import list_models as list_models
     from pipeline.config import Config as Config
     from pipeline.config import load_config as load_config
-    from pipeline.evaluate import evaluate as evaluate
-    from pipeline.features import ExtractionResult as ExtractionResult
-    from pipeline.features import extract_features as extract_features
-    from pipeline.predictor import EncodedVideo as EncodedVideo
-    from pipeline.predictor import Grounding as Grounding
-    from pipeline.predictor import GroundingPredictor as GroundingPredictor
-    from pipeline.score import Report as Report
-    from pipeline.score import score_files as score
-    from pipeline.train import TrainingResult as TrainingResult
-    from pipeline.train import train as train
+    from pipeline.evaluation.evaluate import evaluate as evaluate
+    from pipeline.evaluation.score import Report as Report
+    from pipeline.evaluation.score import score_files as score
+    from pipeline.extraction import ExtractionResult as ExtractionResult
+    from pipeline.extraction import extract_features as extract_features
+    from pipeline.inference.predictor import EncodedVideo as EncodedVideo
+    from pipeline.inference.predictor import Grounding as Grounding
+    from pipeline.inference.predictor import GroundingPredictor as GroundingPredictor
+    from pipeline.training.trainer import TrainingResult as TrainingResult
+    from pipeline.training.trainer import train as train
 
 _PLACES = {
     "Config": ("pipeline.config", "Config"),
-    "EncodedVideo": ("pipeline.predictor", "EncodedVideo"),
-    "ExtractionResult": ("pipeline.features", "ExtractionResult"),
-    "FeatureStore": ("extract.store", "FeatureStore"),
+    "EncodedVideo": ("pipeline.inference.predictor", "EncodedVideo"),
+    "ExtractionResult": ("pipeline.extraction", "ExtractionResult"),
+    "FeatureStore": ("extract.store.feature_store", "FeatureStore"),
     "GkcmnError": ("extract.errors", "GkcmnError"),
-    "Grounding": ("pipeline.predictor", "Grounding"),
-    "GroundingPredictor": ("pipeline.predictor", "GroundingPredictor"),
-    "Report": ("pipeline.score", "Report"),
-    "TrainingResult": ("pipeline.train", "TrainingResult"),
-    "build_model": ("model.build", "build_model"),
-    "evaluate": ("pipeline.evaluate", "evaluate"),
-    "extract_features": ("pipeline.features", "extract_features"),
-    "list_models": ("model.build", "list_models"),
+    "Grounding": ("pipeline.inference.predictor", "Grounding"),
+    "GroundingPredictor": ("pipeline.inference.predictor", "GroundingPredictor"),
+    "Report": ("pipeline.evaluation.score", "Report"),
+    "TrainingResult": ("pipeline.training.trainer", "TrainingResult"),
+    "build_model": ("model.registry", "build_model"),
+    "evaluate": ("pipeline.evaluation.evaluate", "evaluate"),
+    "extract_features": ("pipeline.extraction", "extract_features"),
+    "list_models": ("model.registry", "list_models"),
     "load_config": ("pipeline.config", "load_config"),
-    "score": ("pipeline.score", "score_files"),
-    "train": ("pipeline.train", "train"),
+    "score": ("pipeline.evaluation.score", "score_files"),
+    "train": ("pipeline.training.trainer", "train"),
 }
 """Where each public name is defined: its module, and its name there."""
 

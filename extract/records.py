@@ -37,7 +37,7 @@ class VideoRecord(VideoInfo):
     source: str
     """Absolute path from which it was extracted."""
     source_digest: str
-    """`extract.video.source_digest` of that file."""
+    """`extract.video.reader.source_digest` of that file."""
     fault: str | None = None
     """Why it has fewer frames than its file announces, if it has."""
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from model.base import Answer, Grounder, Losses, weighted
+from model.boundaries import ends_entropy, ends_log_probability, likeliest_ends
 from model.boxes import box_giou
 from model.config import ModelConfig
 from model.encoders import CrossModalInteraction, SentenceEncoder, VideoEncoder
-from model.ends import ends_entropy, ends_log_probability, likeliest_ends
-from model.grounder import Answer, Grounder, Losses, weighted
-from model.io import ModelInput, ModelTarget
+from model.inputs import ModelInput, ModelTarget
 from model.layers import BiGru, MaskedConv1d
 
 LOSS_WEIGHTS = {"L1": 5.0, "GIoU": 2.0, "start": 1.0, "end": 1.0}

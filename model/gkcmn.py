@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from model.candidates import best_spans
+from model.base import Answer, Grounder, Losses
+from model.box_linking import path_boxes
 from model.config import ModelConfig
 from model.encoders import CrossModalInteraction, SentenceEncoder, VideoEncoder
-from model.gaussian import peak_boxes
-from model.grounder import Answer, Grounder, Losses
-from model.io import ModelInput, ModelOutput, ModelTarget
+from model.heatmaps import peak_boxes
+from model.inputs import ModelInput, ModelOutput, ModelTarget
 from model.losses import gkcmn_losses
 from model.mixed import MixedNetwork
-from model.path import path_boxes
+from model.proposals import best_spans
+from model.span_decoding import likely_spans
 from model.spatial_head import SpatialHead
-from model.steps import likely_spans
 from model.temporal_head import TemporalHead
 
 

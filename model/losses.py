@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from model.base import Losses, weighted
 from model.boxes import box_giou, span_iou
-from model.candidates import candidate_spans
 from model.config import ModelConfig
-from model.gaussian import cells_inside, decode_boxes, heatmap_targets
-from model.grounder import Losses, weighted
-from model.io import ModelInput, ModelOutput, ModelTarget
-from model.steps import step_entropy
+from model.heatmaps import cells_inside, decode_boxes, heatmap_targets
+from model.inputs import ModelInput, ModelOutput, ModelTarget
+from model.proposals import candidate_spans
+from model.span_decoding import step_entropy
 
 PARTS = ("location", "size", "confidence", "boundary")
 """Names of the four losses, in the order of `ModelConfig.loss_weights`."""

@@ -3,7 +3,7 @@
 config.json         format, the resolved configuration, what the features were made with, and a checksum
 model.safetensors   weights of the newest epoch, with a digest
 training.pt         the same weights, optimizer, progress and log, of one moment
-log.jsonl           one line an epoch (`pipeline.run_log`)
+log.jsonl           one line an epoch (`pipeline.training.run_log`)
 
 The first three name the run that wrote them, so that files of two runs are not taken for one checkpoint. Files of
 earlier versions name no run and have no digest or checksum; they are read too.
@@ -23,14 +23,14 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from extract.errors import first_line
-from extract.files import is_file, is_there, replacing, write_text
-from extract.json_text import read_json_file
-from extract.tensors import DIGEST, load_archive, load_tensors, save_tensors
-from model.build import build_model, state_shapes
-from model.grounder import Grounder
+from extract.io.files import is_file, is_there, replacing, write_text
+from extract.io.json_text import read_json_file
+from extract.io.tensors import DIGEST, load_archive, load_tensors, save_tensors
+from model.base import Grounder
+from model.registry import build_model, state_shapes
 from pipeline.config import Config, build_config, config_values
 from pipeline.errors import CheckpointError, ConfigError
-from pipeline.run_log import CHECKSUM, EpochReport, content_checksum, parse_report
+from pipeline.training.run_log import CHECKSUM, EpochReport, content_checksum, parse_report
 
 FORMAT = 3
 CONFIG, WEIGHTS, TRAINING = "config.json", "model.safetensors", "training.pt"
@@ -46,7 +46,7 @@ class RunSettings:
     features: Mapping[str, Any]
     """The settings of the store it was trained from."""
     encoding: str
-    """How its queries became vectors: `pipeline.queries.encoding_name`."""
+    """How its queries became vectors: `pipeline.data.queries.encoding_name`."""
     samples: str
     """Digest of the samples it was trained on."""
     run: str | None = None
@@ -60,7 +60,7 @@ class Progress:
     epochs: int
     """Epochs done."""
     state: Mapping[str, Any]
-    """Of model, optimizer and schedule; see `pipeline.train`."""
+    """Of model, optimizer and schedule; see `pipeline.training.trainer`."""
     reports: Sequence[EpochReport] | None
     """Of the epochs done; None in files of earlier versions."""
     run: str | None = None

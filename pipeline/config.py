@@ -15,8 +15,8 @@ from typing import Any, Literal, get_args, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from extract.config import ExtractConfig
-from extract.json_text import parse_json
-from extract.names import name_text, printable
+from extract.io.json_text import parse_json
+from extract.io.names import name_text, printable
 from model.config import ModelConfig
 from pipeline.errors import ConfigError
 

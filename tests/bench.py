@@ -17,9 +17,9 @@ import av
 import numpy as np
 
 from extract.clips import batched, iter_clips
-from extract.i3d import load_backbone
-from extract.store import FeatureStore
-from extract.video import open_video
+from extract.i3d.backbone import load_backbone
+from extract.store.feature_store import FeatureStore
+from extract.video.reader import open_video
 from tests.cluster import cluster
 from tests.media import moving_square, write_video
 
@@ -142,7 +142,7 @@ def decoders(pid: int) -> list[int]:
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(FileNotFoundError, ProcessLookupError):
             parent = int(path.read_text().rpartition(")")[2].split()[1])
-            if parent == pid and b"extract.decoder" in path.with_name("cmdline").read_bytes():
+            if parent == pid and b"extract.video.worker" in path.with_name("cmdline").read_bytes():
                 found.append(int(path.parent.name))
     return found
 

@@ -17,7 +17,7 @@ import zarr
 from zarr.abc.codec import BytesBytesCodec
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
-from extract.store import CLIPS_PER_CHUNK, FeatureStore
+from extract.store.feature_store import CLIPS_PER_CHUNK, FeatureStore
 
 ROUNDS = 10
 Codecs = tuple[BytesBytesCodec, ...]

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from extract.audit import faults
-from extract.store import FeatureStore
+from extract.store.audit import faults
+from extract.store.feature_store import FeatureStore
 from tests.media import moving_square, write_video
 
 

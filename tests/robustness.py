@@ -17,8 +17,8 @@ import numpy as np
 from PIL import Image
 
 from extract.errors import GkcmnError
-from extract.inputs import find_videos
-from extract.video import open_video, source_digest
+from extract.video.inputs import find_videos
+from extract.video.reader import open_video, source_digest
 from tests.media import moving_square, side_by_side, write_video
 
 CASES: dict[str, Callable[[Path], object]] = {}

@@ -15,8 +15,8 @@ from click.testing import CliRunner
 import gkcmn_pipe
 from cli import main
 from model.config import ModelConfig
+from pipeline.benchmark.experiments import CONFIGS
 from pipeline.config import build_config, load_config
-from pipeline.reproduce.run import CONFIGS
 from tests.media import moving_square, write_video
 
 

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from zarr.storage import LocalStore
 
-from extract.audit import METADATA, audit, faults
 from extract.clips import plan_clips
 from extract.errors import StoreError
-from extract.mend import Upgrade, mend, open_mended
 from extract.records import EncodedQuery, Failure, VideoRecord
-from extract.statistics import channel_statistics
-from extract.store import CLIPS_PER_SHARD, FeatureStore
-from pipeline.figure_store import write_activations
+from extract.store.audit import METADATA, audit, faults
+from extract.store.feature_store import CLIPS_PER_SHARD, FeatureStore
+from extract.store.mend import Upgrade, mend, open_mended
+from extract.store.statistics import channel_statistics
+from pipeline.console.activation_figure import write_activations
 
 SETTINGS = {"backbone": "inception", "clip_length": 8, "clip_stride": 4}
 

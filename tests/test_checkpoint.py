@@ -22,23 +22,23 @@ from safetensors.torch import load_file, save_file
 from cli import main
 from extract.clips import plan_clips
 from extract.errors import GkcmnError, StoreError, WeightsError
+from extract.i3d.weights import check_sha256, drop_damaged
+from extract.io.tensors import load_archive, load_tensors, save_tensors
 from extract.records import EncodedQuery, VideoRecord
-from extract.store import FeatureStore
-from extract.tensors import load_archive, load_tensors, save_tensors
-from extract.weights import check_sha256, drop_damaged
-from model.build import build_model
+from extract.store.feature_store import FeatureStore
 from model.config import ModelConfig
-from pipeline import train as training
+from model.registry import build_model
 from pipeline.checkpoint import CONFIG, TRAINING, WEIGHTS, load_model, load_settings
 from pipeline.config import Config, PathsConfig, TrainConfig
-from pipeline.dataset import Batch, GroundingDataset, collate
-from pipeline.divergence import IN_A_ROW, DivergenceCheck
+from pipeline.data.dataset import Batch, GroundingDataset, collate
+from pipeline.data.index import read_index
+from pipeline.data.queries import encoding_name
 from pipeline.errors import CheckpointError, ConfigError, PredictionError, TrainingError
-from pipeline.index import read_index
-from pipeline.predict import predict
-from pipeline.queries import encoding_name
-from pipeline.run_log import LOG, EpochReport, read_log
-from pipeline.shipped import SHIPPED
+from pipeline.inference.predict import predict
+from pipeline.inference.pretrained import SHIPPED
+from pipeline.training import trainer as training
+from pipeline.training.divergence import IN_A_ROW, DivergenceCheck
+from pipeline.training.run_log import LOG, EpochReport, read_log
 from pipeline.types import Tube
 from tests.media import square_sample, write_index_lines
 
@@ -422,14 +422,14 @@ def break_steps(monkeypatch: pytest.MonkeyPatch, steps: set[int], value: float, 
         monkeypatch.setattr(model, "losses", broken_losses)
         return model
 
-    monkeypatch.setattr("pipeline.train.build_model", broken_model)
+    monkeypatch.setattr("pipeline.training.trainer.build_model", broken_model)
 
 
 @pytest.mark.parametrize(("value", "gradient"), [(torch.nan, False), (torch.inf, False), (0.0, True)])
 def test_a_step_that_is_not_finite_is_skipped_and_counted(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float, gradient: bool
 ) -> None:
-    monkeypatch.setattr("pipeline.divergence.SHARE", 0.5)
+    monkeypatch.setattr("pipeline.training.divergence.SHARE", 0.5)
     break_steps(monkeypatch, {2}, value, gradient=gradient)
     first, second = train(config_of(root, epochs=2), tmp_path / "run")
     assert (first.skipped, second.skipped) == (1, 0)

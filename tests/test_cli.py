@@ -21,7 +21,7 @@ from click.testing import CliRunner, Result
 from safetensors.torch import load_file
 
 from cli import main
-from extract.store import FeatureStore
+from extract.store.feature_store import FeatureStore
 from tests.media import moving_square, square_sample, write_index_lines, write_video
 
 pytestmark = pytest.mark.slow

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extract.ahead import ahead
 from extract.clips import batched, clip_count, each_clip, iter_clips, plan_clips, pool_clips
+from extract.prefetch import ahead
 
 
 @given(st.integers(1, 200), st.integers(1, 12), st.integers(1, 12))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from extract.clock import Clock
+from extract.video.timestamps import Clock
 
 PERIOD_S = 2**33 / 90_000
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from extract.audit import faults
-from extract.store import FeatureStore
+from extract.store.audit import faults
+from extract.store.feature_store import FeatureStore
 from tests.cluster import cluster, wait
 from tests.media import moving_square, write_video
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from extract.containers import open_container
-from extract.decoder import NoVideoError, look, open_av, open_decord, open_source
 from extract.errors import MediaError
-from extract.video import open_video, probe
+from extract.video.containers import open_container
+from extract.video.reader import open_video, probe
+from extract.video.worker import NoVideoError, look, open_av, open_decord, open_source
 from tests.media import moving_square, write_video
 
 pytestmark = pytest.mark.slow
@@ -126,4 +126,4 @@ def test_one_module_opens_containers_for_reading() -> None:
         and ast.unparse(node.func) == "av.open"
         and "'w'" not in map(ast.unparse, node.args)
     }
-    assert callers == {"extract/containers.py"}
+    assert callers == {"extract/video/containers.py"}

@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 
 from cli import main
 from extract.errors import GkcmnError
-from pipeline.crash import MOST_REPORTS, crash_line, without_credentials, write_report
+from pipeline.console.crash import MOST_REPORTS, crash_line, without_credentials, write_report
 
 Break = Callable[[BaseException | Callable[[], object]], None]
 
@@ -116,7 +116,7 @@ def test_debug_shows_tracebacks_of_both_kinds(broken: Break) -> None:
 def test_debug_shows_why_an_item_of_many_failed(broken: Break) -> None:
     def fail() -> str:
         error = GkcmnError("x.mp4: no video; give another")
-        logging.getLogger("extract.run").debug("x.mp4 failed", exc_info=error)
+        logging.getLogger("extract.extraction").debug("x.mp4 failed", exc_info=error)
         return "done"
 
     broken(fail)

@@ -22,8 +22,8 @@ from safetensors.numpy import load_file
 from cli import main
 from extract.clips import plan_clips
 from extract.records import Failure, VideoRecord
-from extract.store import CLIPS_PER_SHARD, FeatureStore
-from pipeline.index import read_index, write_index
+from extract.store.feature_store import CLIPS_PER_SHARD, FeatureStore
+from pipeline.data.index import read_index, write_index
 from tests.damage import Harm, harms_of_file, harms_of_folder
 from tests.media import square_sample, write_index_lines
 
@@ -200,7 +200,8 @@ def is_one_line(result: Result) -> bool:
 
 
 def test_damage_is_told_or_does_no_harm(sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.evaluate.write_figure", lambda *_: None)  # half the time, and nothing to compare
+    # The figure takes half the time, and holds nothing to compare.
+    monkeypatch.setattr("pipeline.evaluation.evaluate.write_figure", lambda *_: None)
     root = tmp_path / "copy"
     copy(sound, root)
     expected = {name: run(root)[1] for name, run in [*OTHERS.items(), ("evaluate", evaluated)]}

@@ -14,9 +14,9 @@ import pytest
 from click.testing import CliRunner
 
 from cli import main
-from extract.decoder import threads_of
 from extract.errors import OutputError
-from extract.files import check_writable
+from extract.io.files import check_writable
+from extract.video.worker import threads_of
 
 ROOT = Path(__file__).parents[1]
 

@@ -29,8 +29,8 @@ from hypothesis import strategies as st
 from cli import main
 from extract.clips import plan_clips
 from extract.records import Failure, VideoRecord
-from extract.store import FeatureStore
-from extract.video import source_digest
+from extract.store.feature_store import FeatureStore
+from extract.video.reader import source_digest
 from pipeline.config import Config
 from pipeline.errors import RenderError
 from tests.hostile import READ_ONLY_TEXTS, TEXTS, Damage, copied, damages, numbers, one_error, texts
@@ -179,8 +179,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def cached_weights() -> list[Path]:
     """The files in which the backbone's weights are kept: to convert them again would cost each command seconds."""
-    from extract.files import cache_folder
-    from extract.run import shared_backbone
+    from extract.extraction import shared_backbone
+    from extract.io.files import cache_folder
 
     shared_backbone("inception", None, "cpu")
     return sorted(cache_folder().glob("*.safetensors"))
@@ -189,7 +189,7 @@ def cached_weights() -> list[Path]:
 def make_workspace(root: Path) -> Path:
     """Write the files that `LINES` name, as the commands themselves write them where they do."""
     from extract.config import ExtractConfig
-    from extract.run import shared_backbone, store_settings
+    from extract.extraction import shared_backbone, store_settings
 
     root.mkdir()
     os.chdir(root)
@@ -278,7 +278,7 @@ def write_features(store: FeatureStore, key: str, *, digest: str) -> None:
 
 def write_mark(drawn: Path) -> None:
     """Say of a folder that its video was drawn, so that `synth` has nothing left to draw."""
-    from pipeline.synth import run as synth
+    from pipeline.synth import generate as synth
 
     synth._claim(drawn.parent / "marked", 0, "small", 12, videos=(), force=False)
     (drawn.parent / "marked" / "synth.json").rename(drawn / "synth.json")
@@ -488,7 +488,7 @@ def test_hostile_command_lines_end_with_one_line(
     def cannot_draw(*_: object, **__: object) -> str:
         raise RenderError("no video: drawing is not what is tested; draw elsewhere")
 
-    monkeypatch.setattr("pipeline.synth.run.draw_video", cannot_draw)
+    monkeypatch.setattr("pipeline.synth.generate.draw_video", cannot_draw)
     found = [str(path.relative_to(workspace)) for path in sorted(workspace.rglob("*")) if path.is_file()]
     files = [name for pattern in line.reads for name in found if fnmatch(name, pattern)]
     assert files or not line.reads

@@ -13,8 +13,8 @@ from PIL import Image
 from pytorchvideo.models.hub import i3d_r50
 from torch import nn
 
-from extract.i3d import Backbone, load_backbone
-from extract.i3d_net import ConvUnit, InceptionI3d, MaxPool, same_padding
+from extract.i3d.backbone import Backbone, load_backbone
+from extract.i3d.network import ConvUnit, InceptionI3d, MaxPool, same_padding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from extract.errors import MissingInputError
-from extract.inputs import find_videos
-from extract.names import name_text, printable
-from extract.tree import files_below
+from extract.io.names import name_text, printable
+from extract.io.tree import files_below
+from extract.video.inputs import find_videos
 
 
 @pytest.fixture

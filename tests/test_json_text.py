@@ -1,4 +1,4 @@
-"""extract.json_text: every kind of bad JSON is a ValueError."""
+"""extract.io.json_text: every kind of bad JSON is a ValueError."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from extract.json_text import parse_json, read_json_file
+from extract.io.json_text import parse_json, read_json_file
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import ast
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -18,12 +19,12 @@ ALLOWED = {
     "pipeline": {"pipeline", "extract", "model"},
 }
 SOLE = {
-    "decord": "extract/decoder.py",
-    "zarr": "extract/store.py extract/slots.py extract/zarr_groups.py",
-    "dask": "extract/spread.py extract/statistics.py",
-    "distributed": "extract/spread.py",
-    "spacy": "extract/text.py",
-    "torchtext": "extract/vectors.py",
+    "decord": "extract/video/worker.py",
+    "zarr": "extract/store/feature_store.py extract/store/slots.py extract/store/versions.py",
+    "dask": "extract/parallel.py extract/store/statistics.py",
+    "distributed": "extract/parallel.py",
+    "spacy": "extract/text/encoder.py",
+    "torchtext": "extract/text/vectors.py",
 }
 
 
@@ -51,6 +52,15 @@ def test_imports_go_one_way(path: Path) -> None:
         assert found & {"cli", *ALLOWED} <= ALLOWED[package]
     for library, sole in SOLE.items():
         assert library not in found or name in sole.split()
+
+
+def test_a_decoder_child_is_light() -> None:
+    """One starts for each video: torch or zarr would double its start and take ten times the memory."""
+    code = (
+        "import sys, extract.video.worker; print(sorted({'torch', 'zarr', 'dask', 'spacy', 'decord'} & {*sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def readme_commands() -> list[str]:

@@ -6,16 +6,16 @@ import pytest
 import torch
 
 from model.baseline import Baseline, BaselineOutput
+from model.box_linking import path_boxes
 from model.boxes import box_giou, box_iou, span_iou
-from model.build import build_model
-from model.candidates import best_spans, candidate_spans
 from model.config import Ablation, Architecture, ModelConfig
-from model.gaussian import cell_centres, cells_inside, decode_boxes, heatmap_targets, peak_boxes
 from model.gkcmn import Gkcmn
-from model.io import ModelInput, ModelOutput, ModelTarget
+from model.heatmaps import cell_centres, cells_inside, decode_boxes, heatmap_targets, peak_boxes
+from model.inputs import ModelInput, ModelOutput, ModelTarget
 from model.losses import focal_terms, gkcmn_losses, spatial_losses, temporal_losses
-from model.path import path_boxes
-from model.steps import inside_steps, likely_spans, step_entropy
+from model.proposals import best_spans, candidate_spans
+from model.registry import build_model
+from model.span_decoding import inside_steps, likely_spans, step_entropy
 
 BEYOND: dict[str, Any] = {
     "interaction": "words",

@@ -12,14 +12,14 @@ from pathlib import Path
 import av
 import pytest
 
-from pipeline.mp4 import open_mp4
+from pipeline.media.video_writer import open_mp4
 from tests.media import moving_square, write_video
 
 ENCODE = """
 import sys
 from fractions import Fraction
 from pathlib import Path
-from pipeline.mp4 import open_mp4
+from pipeline.media.video_writer import open_mp4
 from tests.media import moving_square
 
 with open_mp4(Path(sys.argv[1]), width=320, height=240, rate=Fraction(10)) as writer:

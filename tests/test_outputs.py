@@ -22,13 +22,13 @@ from click.testing import CliRunner, Result
 
 from cli import main
 from extract.errors import OutputError
-from extract.files import check_writable, replacing, write_text
-from extract.outputs import check_outputs
+from extract.io.files import check_writable, replacing, write_text
+from extract.io.outputs import check_outputs
 from extract.records import VideoRecord
-from extract.store import FeatureStore
-from extract.video import source_digest
-from pipeline.mp4 import open_mp4
-from pipeline.places import drawn_output, evaluation_output, reproduction_output, run_output
+from extract.store.feature_store import FeatureStore
+from extract.video.reader import source_digest
+from pipeline.media.video_writer import open_mp4
+from pipeline.outputs.places import drawn_output, evaluation_output, reproduction_output, run_output
 from tests.media import moving_square, square_sample, write_index_lines, write_video
 
 pytestmark = pytest.mark.slow

@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 from extract.clips import plan_clips
 from extract.records import EncodedQuery, VideoFeatures, VideoRecord
-from pipeline.dataset import Layout, collate, make_example, make_target
-from pipeline.decode import boxes_over, decode_tube, span_frames
+from pipeline.data.dataset import Layout, collate, make_example, make_target
+from pipeline.data.index import read_index
+from pipeline.data.sampler import GroupedSampler
+from pipeline.data.time_axis import step_axis
 from pipeline.errors import AnnotationError
-from pipeline.grouped import GroupedSampler
-from pipeline.index import read_index
-from pipeline.metrics import score_samples
-from pipeline.predictions import tube_prediction
-from pipeline.steps import step_axis
+from pipeline.evaluation.metrics import score_samples
+from pipeline.evaluation.predictions import tube_prediction
+from pipeline.inference.tubes import boxes_over, decode_tube, span_frames
 from pipeline.types import Sample, Span
 from tests.media import square_sample, write_index_lines
 

@@ -12,16 +12,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from extract.records import VideoInfo, VideoRecord
-from extract.store import FeatureStore
-from extract.video import source_digest
+from extract.store.feature_store import FeatureStore
+from extract.video.reader import source_digest
+from pipeline.data.index import read_index, write_index
+from pipeline.data.jsonl import read_plain
 from pipeline.errors import AnnotationError
-from pipeline.index import read_index, write_index
-from pipeline.plain import read_plain
-from pipeline.prepare.draft import Draft
+from pipeline.prepare.build_index import prepare
 from pipeline.prepare.hcstvg import hcstvg_drafts
-from pipeline.prepare.plain import plain_drafts
+from pipeline.prepare.jsonl import plain_drafts
+from pipeline.prepare.records import Draft
 from pipeline.prepare.rules import REJECTED, RULES, settle
-from pipeline.prepare.run import prepare
 from pipeline.prepare.vidstg import vidstg_drafts
 from tests.media import moving_square, square_sample, write_index_lines, write_video
 

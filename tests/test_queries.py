@@ -10,12 +10,12 @@ import pytest
 
 from extract.config import ExtractConfig
 from extract.errors import MissingInputError, QueryError
-from extract.store import FeatureStore
+from extract.store.feature_store import FeatureStore
 from pipeline.checkpoint import load_settings
+from pipeline.data.queries import can_stand_for, encoding_name, ensure_queries
 from pipeline.errors import CheckpointError
-from pipeline.predict import check_encoding
-from pipeline.queries import can_stand_for, encoding_name, ensure_queries
-from pipeline.shipped import SHIPPED
+from pipeline.inference.predict import check_encoding
+from pipeline.inference.pretrained import SHIPPED
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.report import write_report
-from pipeline.reproduce.benchmark import Size
-from pipeline.reproduce.figures import write_bars
-from pipeline.reproduce.results import read_result, write_open_points, write_page
-from pipeline.reproduce.run import CONFIGS, TEST_SPLITS, open_points, row_config, row_settings
-from pipeline.reproduce.tables import TABLES
-from pipeline.score import score
+from pipeline.benchmark.data import Size
+from pipeline.benchmark.experiments import CONFIGS, TEST_SPLITS, open_points, row_config, row_settings
+from pipeline.benchmark.figures import write_bars
+from pipeline.benchmark.page import read_result, write_open_points, write_page
+from pipeline.benchmark.tables import TABLES
+from pipeline.evaluation.report import write_report
+from pipeline.evaluation.score import score
 from pipeline.types import Prediction, Sample
 
 OTHERS = {"bm", "gkcmn", "gkcmn_plus"}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from extract.store import FeatureStore
+from extract.store.feature_store import FeatureStore
 from tests.media import moving_square, write_video
 from tests.robustness import CASES, HEAD, outcome
 

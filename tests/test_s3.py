@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from moto.server import ThreadedMotoServer
 
-from extract.store import FeatureStore
+from extract.store.feature_store import FeatureStore
 from tests.media import moving_square, write_video
 
 pytestmark = pytest.mark.slow

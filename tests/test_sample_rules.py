@@ -18,22 +18,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import extract.open_input
+import extract.io.open_input
 from extract.records import VideoInfo
+from pipeline.data.index import _SCHEMA, read_index, write_index
+from pipeline.data.sample_rules import first_fault
 from pipeline.errors import AnnotationError, PredictionError
-from pipeline.index import _SCHEMA, read_index, write_index
-from pipeline.predictions import read_predictions
-from pipeline.prepare.draft import Draft, Finding
+from pipeline.evaluation.predictions import read_predictions
+from pipeline.evaluation.report import compare_reports, read_report, write_report
+from pipeline.evaluation.score import score
+from pipeline.prepare.build_index import prepare
 from pipeline.prepare.files import read_json
 from pipeline.prepare.hcstvg import hcstvg_drafts
-from pipeline.prepare.plain import plain_drafts
+from pipeline.prepare.jsonl import plain_drafts
+from pipeline.prepare.records import Draft, Finding
 from pipeline.prepare.rules import REJECTED, settle
-from pipeline.prepare.run import prepare
 from pipeline.prepare.videos import VideoFolder
 from pipeline.prepare.vidstg import vidstg_drafts
-from pipeline.report import compare_reports, read_report, write_report
-from pipeline.sample_rules import first_fault
-from pipeline.score import score
 from tests.media import moving_square, square_sample, write_index_lines, write_video
 from tests.mutations import mutations
 from tests.test_score import many
@@ -328,7 +328,7 @@ READERS: list[tuple[Callable[[Path], object], type[Exception]]] = [
 def test_what_is_no_file_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: Callable[[Path], object], error: type[Exception]
 ) -> None:
-    monkeypatch.setattr(extract.open_input, "WRITER_WAIT_S", 0.05)
+    monkeypatch.setattr(extract.io.open_input, "WRITER_WAIT_S", 0.05)
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "folder").mkdir()
     for path, cause in (

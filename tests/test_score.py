@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import PredictionError
-from pipeline.intervals import estimates
-from pipeline.metrics import SampleScore, score_samples
-from pipeline.predictions import read_predictions
-from pipeline.protocols import PROTOCOLS, Protocol, compare_spans, tubedetr_frames
-from pipeline.report import compare_reports, write_report
-from pipeline.score import score
+from pipeline.evaluation.bootstrap import estimates
+from pipeline.evaluation.metrics import SampleScore, score_samples
+from pipeline.evaluation.predictions import read_predictions
+from pipeline.evaluation.protocols import PROTOCOLS, Protocol, compare_spans, tubedetr_frames
+from pipeline.evaluation.report import compare_reports, write_report
+from pipeline.evaluation.score import score
 from pipeline.types import Prediction, Sample, Span
 
 BOX = np.array([0, 0, 10, 10], np.float32)

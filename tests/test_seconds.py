@@ -15,11 +15,11 @@ import av
 import numpy as np
 import pytest
 
-import extract.decoder
-from extract.containers import start_s
-from extract.decoder import Source
-from extract.video import open_video
-from pipeline.overlay import write_overlay
+import extract.video.worker
+from extract.video.containers import start_s
+from extract.video.reader import open_video
+from extract.video.worker import Source
+from pipeline.media.overlay import write_overlay
 from pipeline.types import Tube
 from tests.media import moving_square
 from tests.test_video import rotated
@@ -86,11 +86,11 @@ def silence(stream: AudioStream, start_s: float, end_s: float) -> list[Packet[Au
 
 
 def by_av(path: Path) -> Source | None:
-    return extract.decoder.open_av(str(path))
+    return extract.video.worker.open_av(str(path))
 
 
 def by_decord(path: Path) -> Source | None:
-    return extract.decoder.open_decord(str(path), extract.decoder.look(str(path)))
+    return extract.video.worker.open_decord(str(path), extract.video.worker.look(str(path)))
 
 
 def seconds(path: Path, opened: Callable[[Path], Source | None]) -> list[float]:
@@ -100,7 +100,7 @@ def seconds(path: Path, opened: Callable[[Path], Source | None]) -> list[float]:
 
 
 def chosen(path: Path) -> Source | None:
-    return extract.decoder.open_source(str(path))
+    return extract.video.worker.open_source(str(path))
 
 
 def both(path: Path) -> list[list[float]]:
@@ -140,7 +140,7 @@ def test_what_is_read_of_a_late_picture(tmp_path: Path) -> None:
     assert stream.frame_times == pytest.approx([2.0, 2.1, 2.2, 2.3, 2.4, 2.5, 2.6], abs=0.0011)
     assert stream.true_info.duration_s == pytest.approx(0.6, abs=0.0011)
     assert stream.fault is None
-    assert extract.decoder.open_av(str(path)).info.frame_count == 6
+    assert extract.video.worker.open_av(str(path)).info.frame_count == 6
 
 
 def test_a_negative_start(tmp_path: Path) -> None:

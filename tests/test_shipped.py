@@ -1,14 +1,16 @@
 """The checkpoint that comes with the package: it loads, it answers, and its card says what it is."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from safetensors.numpy import load_file
 
 from cli import main
 from pipeline.checkpoint import CONFIG, WEIGHTS, load_model
 from pipeline.config import Config
-from pipeline.shipped import SHIPPED, choose_run
+from pipeline.inference.pretrained import SHIPPED, choose_run
 from tests.media import moving_square, write_video
 
 
@@ -18,6 +20,13 @@ def test_it_is_small_and_loads() -> None:
     assert not model.training
     # What `features` and `ground` make by default is what it learnt from.
     assert settings.config.extract == Config().extract
+
+
+def test_its_weights_keep_their_names() -> None:
+    """A module that is renamed renames its weights, and no checkpoint loads any more."""
+    names = sorted(load_file(SHIPPED / WEIGHTS))
+    assert len(names) == 158
+    assert hashlib.sha256("\n".join(names).encode()).hexdigest()[:16] == "2e67174ffae88dd2"
 
 
 def test_its_card_says_what_it_was_trained_on_and_what_it_cannot_do() -> None:

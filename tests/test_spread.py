@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from extract.errors import MediaError, WorkerDiedError
-from extract.spread import Tell, spread
+from extract.parallel import Tell, spread
 
 pytestmark = pytest.mark.slow
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extract.clips import plan_clips
-from pipeline.steps import interpolate_boxes, step_axis
+from pipeline.data.time_axis import interpolate_boxes, step_axis
 
 
 def test_a_step_is_a_clip_where_there_is_room() -> None:

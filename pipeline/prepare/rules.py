@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from extract.normalize import mended
 from extract.records import VideoInfo
-from pipeline.prepare.draft import Draft, Finding
-from pipeline.sample_rules import facts_fault, unusable_boxes
+from extract.text.normalize import mended
+from pipeline.data.sample_rules import facts_fault, unusable_boxes
+from pipeline.prepare.records import Draft, Finding
 from pipeline.types import Sample
 
 MAX_WORDS = 20

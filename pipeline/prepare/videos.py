@@ -13,13 +13,13 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from extract.errors import MediaError, MissingInputError
-from extract.files import write_text
-from extract.inputs import VideoInput, find_videos
-from extract.json_text import read_json_file
-from extract.names import name_text
+from extract.io.files import write_text
+from extract.io.json_text import read_json_file
+from extract.io.names import name_text
 from extract.records import VideoInfo
-from extract.store import FeatureStore
-from extract.video import probe, source_digest
+from extract.store.feature_store import FeatureStore
+from extract.video.inputs import VideoInput, find_videos
+from extract.video.reader import probe, source_digest
 
 KEPT_EVERY = 50
 """Videos between two writes of what is known: what an interruption costs at most."""

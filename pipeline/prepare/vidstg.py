@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import AnnotationError
-from pipeline.prepare.draft import Draft, Finding
 from pipeline.prepare.files import by_stem, field, frame_of, number_of, read_json, size_of, split_of
+from pipeline.prepare.records import Draft, Finding
 from pipeline.types import Kind, Span
 
 SENTENCES: tuple[tuple[str, Kind], ...] = (("captions", "declarative"), ("questions", "interrogative"))

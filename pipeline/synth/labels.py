@@ -11,17 +11,17 @@ import numpy as np
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from extract.errors import OutputError
-from extract.files import write_text
-from extract.json_text import read_json_file
+from extract.io.files import write_text
+from extract.io.json_text import read_json_file
 from pipeline import types
-from pipeline.json_lines import BoxSides
-from pipeline.json_lines import first_fault as first_form_fault
-from pipeline.plain import box_rows
-from pipeline.sample_rules import first_fault
-from pipeline.synth.camera import HEIGHT_PIXELS, WIDTH_PIXELS
-from pipeline.synth.render import Box
-from pipeline.synth.script import Script, Split
-from pipeline.synth.sentences import SPAN_FRACTION, Sample
+from pipeline.data.json_lines import BoxSides
+from pipeline.data.json_lines import first_fault as first_form_fault
+from pipeline.data.jsonl import box_rows
+from pipeline.data.sample_rules import first_fault
+from pipeline.synth.language.sentences import SPAN_FRACTION, Sample
+from pipeline.synth.rendering.renderer import Box
+from pipeline.synth.scene.camera import HEIGHT_PIXELS, WIDTH_PIXELS
+from pipeline.synth.scene.script import Script, Split
 from pipeline.types import Kind
 
 MIN_SEEN = 0.8

@@ -1,0 +1,1 @@
+"""The I3D backbone: clips in, feature maps out."""

@@ -1,0 +1,652 @@
+"""The feature store: one Zarr v3 hierarchy that holds what extraction made.
+
+    /                      attributes: schema_version, settings (what every video was extracted with)
+    /videos/               attributes: the same again, from which `restore` makes a damaged root anew
+    /videos/<key>/         attributes: VideoRecord's fields, and the generation that holds its arrays
+        <generation>/i3d          float16 (clip, channel, y, x)
+        <generation>/clip_frames  int32   (clip, range)
+        <generation>/frame_times  float64 (edge,): seconds
+    /failures/<key>/       attributes: Failure's fields; gone once the video succeeds
+    /text/<encoding>/      attributes: unknown words, and the generation
+        <generation>/queries      str     (query,)
+        <generation>/word_ids     int32   (query, word): rows of `words`, -1 after the last word
+        <generation>/words        str     (entry,)
+        <generation>/vectors      float32 (entry, dim)
+
+A key or an encoding's name is percent-encoded into one level. A new generation is written beside the old
+one and named when it is whole: whatever kills a writer, a reader never takes a part for the whole.
+
+All attributes have a checksum, and those of a slot the checksums of its arrays (`extract.store.slots`). Parts of a
+store of schema version 3 may have none, unless this version wrote them. docs/store.md says what is found, and how.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import zarr
+from zarr.errors import BaseZarrError, ContainsGroupError
+from zarr.storage import StorePath
+
+from extract.clips import each_clip, pool_clips
+from extract.errors import StoreError, StoreMismatchError
+from extract.io.files import shown
+from extract.records import EncodedQuery, Failure, VideoFeatures, VideoRecord, from_fields
+from extract.store.checksums import ValuesDigest, check_attributes, with_checksum
+from extract.store.slots import NewContent, Slot, add_checksums, is_missing_pieces, read_slot, refilling
+from extract.store.versions import (
+    drop,
+    first_line,
+    group_attributes,
+    level,
+    names,
+    reading,
+    unlevel,
+    write_group,
+    writing,
+)
+
+SCHEMA_VERSION = 4
+UNCHECKED_VERSION = 3
+"""The version whose parts need no checksums. It is read and extended; `FeatureStore.upgrade` makes it the newer."""
+GONE = "pieces of its features are gone"
+CLIPS_PER_CHUNK = 16
+CLIPS_PER_SHARD = 64
+"""A shard is written whole, by one writer, from a buffer of this many clips: few files, and little memory."""
+FLOAT16_MAX = 65504.0
+_RECORD_FIELDS = frozenset(field.name for field in fields(VideoRecord))
+_FAILURE_FIELDS = frozenset(field.name for field in fields(Failure))
+_QUERY_FIELDS = frozenset({"unknown"})
+_ROOT_FIELDS = frozenset({"schema_version", "settings"})
+_ROOT, _COPY = "store", "videos"
+"""Owners of the checksums of the root's attributes and of their copy."""
+_GOING_S = (0.0, 0.02, 0.1)
+"""Pauses after which a failure without metadata is no longer taken for one that is being removed."""
+StoreList = Literal["videos", "failures", "text"]
+"""A group that lists others."""
+
+
+class FeatureStore:
+    """Features of videos and queries at one place: a folder or any fsspec URL."""
+
+    def __init__(self, place: str, root: zarr.Group, attributes: Mapping[str, Any]) -> None:
+        """Take an open root group.
+
+        Args:
+            place: as it is shown in messages.
+            root: of the store.
+            attributes: of the root, compared with their checksum.
+        """
+        self.place = place
+        self.root = root.store_path
+        """Where the store's parts lie, for `extract.store.audit` and `extract.store.mend`."""
+        self._attributes = attributes
+
+    @classmethod
+    def open(cls, place: str | Path, *, writable: bool = False) -> Self:
+        """Open a store that is there. Raises StoreError if there is none, it is damaged, or of another version."""
+        address, place = str(place), shown(str(place))
+        mend = f"see gkcmn-pipe verify {place} --repair, or name another place"
+        try:
+            root = zarr.open_group(address, mode="r+" if writable else "r", zarr_format=3, use_consolidated=False)
+            attributes = group_attributes(root.store_path) or {}
+        except (FileNotFoundError, BaseZarrError) as error:
+            if _copy(address) is not None:
+                raise StoreError(f"{place}: its root zarr.json is gone; {mend}") from error
+            raise StoreError(
+                f"{place}: no feature store; make one with: gkcmn-pipe features VIDEOS --store {place}"
+            ) from error
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError, ImportError) as error:
+            raise StoreError(f"{place}: not a readable feature store ({first_line(error)}); {mend}") from error
+        except Exception as error:
+            if "://" not in address:
+                raise
+            raise _unreachable(place, error) from error
+        version = attributes.get("schema_version")
+        try:
+            check_attributes(attributes, _ROOT, known=_ROOT_FIELDS, required=version == SCHEMA_VERSION)
+        except ValueError as error:
+            raise StoreError(f"{place}: its root zarr.json is damaged ({error}); {mend}") from error
+        if version not in (SCHEMA_VERSION, UNCHECKED_VERSION):
+            raise StoreError(
+                f"{place}: its schema version is {version}, this program reads {SCHEMA_VERSION}; "
+                "extract the features again into a new store"
+            )
+        return cls(place, root, attributes)
+
+    @staticmethod
+    def exists(place: str | Path) -> bool:
+        """Whether anything lies at that place; `open` says whether it is a store. Raises StoreError."""
+        return not _is_empty(str(place))
+
+    @classmethod
+    def open_if_any(cls, place: str | Path) -> Self | None:
+        """The store at a place that nobody named; None where none can be opened: it is in nobody's way."""
+        try:
+            return cls.open(place) if cls.exists(place) else None
+        except StoreError:
+            return None
+
+    @classmethod
+    def open_for(cls, place: str | Path, settings: Mapping[str, Any], *, create: bool = True) -> Self:
+        """Open a store for writing with `settings`, making it where there is none, unless `create` is false.
+
+        Raises:
+            StoreMismatchError: it was made with other settings.
+            StoreError: something else lies there, or it cannot be written.
+        """
+        address = str(place)
+        place = shown(address)
+        attributes = {"schema_version": SCHEMA_VERSION, "settings": dict(settings)}
+        if create and _is_empty(address):
+            # Another command may make it at the same moment.
+            with writing(place, "the store"), suppress(ContainsGroupError):
+                zarr.create_group(address, zarr_format=3, attributes=with_checksum(attributes, _ROOT))
+        store = cls.open(address, writable=True)
+        if create:
+            store.complete()
+        differing = [
+            f"{name} is {store.settings.get(name)!r} there and {value!r} now"
+            for name, value in settings.items()
+            if store.settings.get(name) != value
+        ]
+        if differing:
+            raise StoreMismatchError(
+                f"{place}: made with other settings ({'; '.join(differing)}); use the same settings or another --store"
+            )
+        return store
+
+    def complete(self) -> None:
+        """Make the lists of a store that has just begun. Raises StoreError."""
+        videos = self.root / "videos"
+        with reading(self.place, "the list of its videos", self._mend):
+            is_there = group_attributes(videos) is not None or names(videos)
+        if not is_there:
+            with writing(self.place, "the store"):
+                write_group(self.root / "failures", self.list_attributes("failures"))
+                write_group(videos, self.list_attributes("videos"))
+
+    def list_attributes(self, name: str) -> dict[str, Any]:
+        """What the group of a list has as its attributes."""
+        return with_checksum(self._attributes, _COPY) if name == "videos" and self.needs_checksums else {}
+
+    @classmethod
+    def restore(cls, place: str | Path) -> bool:
+        """Make a damaged root anew from its copy; return whether it was damaged, and there was a sound copy.
+
+        Raises StoreError if it cannot be written.
+        """
+        address = str(place)
+        copy = _copy(address)
+        if copy is None:
+            return False
+        videos, attributes = copy
+        root = StorePath(videos.store, videos.path.rpartition("/")[0])
+        with suppress(ValueError):
+            found = group_attributes(root)
+            check_attributes(found or {}, _ROOT, known=(), required=True)
+            return False
+        with writing(shown(address), "its root"):
+            writable = zarr.open_group(address, path="videos", mode="r+", zarr_format=3, use_consolidated=False)
+            write_group(StorePath(writable.store_path.store, root.path), with_checksum(attributes, _ROOT))
+        return True
+
+    def upgrade(self) -> None:
+        """Make the store one whose every part must have checksums. Raises StoreError."""
+        self._attributes = {"schema_version": SCHEMA_VERSION, "settings": dict(self.settings)}
+        with writing(self.place, "its root"):
+            write_group(self.root / "videos", self.list_attributes("videos"))
+            write_group(self.root, with_checksum(self._attributes, _ROOT))
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What every video here was extracted with. Raises StoreError."""
+        with reading(self.place, "its settings", "extract the features again into a new store"):
+            return dict(self._attributes["settings"])
+
+    @property
+    def needs_checksums(self) -> bool:
+        """Whether every part of the store must have checksums; parts of an older one may have none."""
+        return self._attributes["schema_version"] == SCHEMA_VERSION
+
+    @property
+    def _mend(self) -> str:
+        return f"mend it with: gkcmn-pipe verify {self.place} --repair"
+
+    # Videos
+
+    @property
+    def channels(self) -> int:
+        """Channels of the feature maps. Raises StoreError while the store holds no video."""
+        for key in self.keys():
+            with self._reading(key):
+                return int(self._present(key).array("i3d").shape[1])
+        raise StoreError(
+            f"{self.place}: holds no video yet; extract some with: gkcmn-pipe features VIDEOS --store {self.place}"
+        )
+
+    def keys(self) -> Iterator[str]:
+        """Keys of all complete videos, in no order. Raises StoreError at one that is damaged."""
+        for name in self._names():
+            with self._reading(unlevel(name)):
+                slot = self._slot(name)
+                key = _record(slot).key if slot is not None else None
+            if key is not None:
+                yield key
+
+    def record(self, key: str) -> VideoRecord | None:
+        """What is known of a complete video; None if there is no such video. Raises StoreError."""
+        slot = self.slot(key)
+        if slot is None:
+            return None
+        with self._reading(key):
+            return _record(slot)
+
+    def read(self, key: str, groups_of: Callable[[np.ndarray], np.ndarray] = each_clip) -> VideoFeatures:
+        """Read a video's features, or means of them, of which no more is held than the result takes.
+
+        Args:
+            key: of the video.
+            groups_of: makes of `clip_frames` the groups of clips that `pool_clips` takes the means of.
+
+        Raises:
+            StoreError: they are not there, or damaged.
+        """
+        while (slot := self.slot(key)) is not None:
+            with self._reading(key):
+                try:
+                    found, missing = _read(slot, groups_of)
+                except Exception:
+                    if self._is_replaced(key, slot):
+                        continue
+                    raise
+                # What is replaced while it is read would be read as zeros, and so would pieces that are gone.
+                if self._is_replaced(key, slot):
+                    continue
+                if missing:
+                    raise ValueError(GONE)
+                return found
+        raise self._no_video(key)
+
+    def _is_replaced(self, key: str, slot: Slot) -> bool:
+        now = self.slot(key)
+        return now is not None and now.generation != slot.generation
+
+    def lazy(self, key: str) -> zarr.Array[Any]:
+        """A video's features, read as they are sliced: float16 (clip, channel, y, x). Raises StoreError."""
+        slot = self._present(key)
+        with self._reading(key):
+            return _maps(slot)
+
+    def pieces(self, key: str) -> Iterator[np.ndarray]:
+        """A video's features some clips at a time, however long it is: float16 (clip, channel, 7, 7) each.
+
+        Raises StoreError, after the last piece also if the values of all do not match their checksum.
+        """
+        slot = self._present(key)
+        with self._reading(key):
+            maps, digest = _maps(slot), ValuesDigest()
+        for start in range(0, maps.shape[0], CLIPS_PER_SHARD):
+            with self._reading(key):
+                piece = np.asarray(maps[start : start + CLIPS_PER_SHARD])
+            digest.update(piece)
+            yield piece
+        if slot.has_checksums:
+            with self._reading(key):
+                slot.check_values("i3d", digest)
+
+    def times(self, key: str) -> tuple[np.ndarray, np.ndarray]:
+        """A video's `clip_frames` and `frame_times`, as `VideoFeatures` has them. Raises StoreError."""
+        slot = self._present(key)
+        with self._reading(key):
+            return slot.rows("clip_frames"), slot.rows("frame_times")
+
+    @contextmanager
+    def write(self, key: str, *, channels: int) -> Iterator[VideoWriter]:
+        """Replace a video's features; they take the old ones' place when this ends without an error.
+
+        Append all clips to the writer, then end it with `VideoWriter.finish`.
+
+        Args:
+            key: of the video.
+            channels: of its feature maps.
+
+        Raises:
+            StoreError: the store cannot be written, or the writer was not finished.
+        """
+        attributes: dict[str, Any] = {}
+        with (
+            writing(self.place, repr(key)),
+            refilling(self.root / "videos" / level(key), attributes) as content,
+        ):
+            maps = content.create(
+                "i3d",
+                shape=(0, channels, 7, 7),  # what a file announces may be wrong by any factor
+                dtype="float16",
+                chunks=(CLIPS_PER_CHUNK, channels, 7, 7),
+                shards=(CLIPS_PER_SHARD, channels, 7, 7),
+                dimension_names=("clip", "channel", "y", "x"),
+            )
+            writer = VideoWriter(content, maps)
+            yield writer
+            if writer.record is None:
+                raise StoreError(f"{key}: its writing was not finished; extract it again")
+            attributes |= asdict(writer.record)
+        self.forget_failure(key)
+
+    def _no_video(self, key: str) -> StoreError:
+        return StoreError(
+            f"{self.place}: holds no video {key!r}; extract it with: gkcmn-pipe features VIDEO --store {self.place}"
+        )
+
+    def slot(self, key: str) -> Slot | None:
+        """Where a complete video lies; None if there is no such video. Raises StoreError."""
+        with self._reading(key):
+            slot = self._slot(level(key))
+            if slot is not None and slot.attributes.get("key") != key:
+                raise ValueError("its metadata is that of another video")
+            return slot
+
+    def _slot(self, name: str) -> Slot | None:
+        """The slot of a video, by its name on one level. Raises as `read_slot`."""
+        place = self.root / "videos" / name
+        return read_slot(place, known=_RECORD_FIELDS, required=self.needs_checksums)
+
+    def _present(self, key: str) -> Slot:
+        if (slot := self.slot(key)) is None:
+            raise self._no_video(key)
+        return slot
+
+    def _reading(self, key: str) -> AbstractContextManager[None]:
+        return reading(self.place, f"{key!r}", "it is damaged: extract it again with --redo")
+
+    # Failures
+
+    def failures(self) -> list[Failure]:
+        """What could not be extracted, by key. Raises StoreError."""
+        with self._reading_failures():
+            found = [self._failure(name) for name in self._failure_names()]
+            return sorted((failure for failure in found if failure is not None), key=lambda failure: failure.key)
+
+    def note_failure(self, failure: Failure) -> None:
+        """Keep a failure until its video succeeds. Raises StoreError."""
+        with self._reading_failures():
+            self._failure_names()  # A list that was lost does not begin anew unnoticed.
+        name = level(failure.key)
+        with writing(self.place, "a failure"):
+            write_group(self.root / "failures" / name, with_checksum(asdict(failure), name))
+
+    def forget_failure(self, key: str) -> None:
+        """Drop what is noted of a video that is whole now. Raises StoreError."""
+        with writing(self.place, "a failure"):
+            if level(key) in names(self.root / "failures"):
+                drop(self.root / "failures" / level(key))
+
+    def _failure_names(self) -> list[str]:
+        """Names of all failures. Raises ValueError if their list is gone."""
+        found = names(self.root / "failures")
+        if not found and self.needs_checksums and group_attributes(self.root / "failures") is None:
+            raise ValueError("it is gone")
+        return found
+
+    def check_failure(self, name: str) -> None:
+        """Read a failure, by its name on one level. Raises StoreError if it is damaged."""
+        with reading(self.place, "it", self._mend):
+            self._failure(name)
+
+    def _failure(self, name: str) -> Failure | None:
+        """A failure; None if it is removed at this moment. Raises ValueError if it is damaged."""
+        place = self.root / "failures" / name
+        for pause_s in _GOING_S:
+            time.sleep(pause_s)
+            if attributes := group_attributes(place):
+                check_attributes(attributes, name, known=_FAILURE_FIELDS, required=self.needs_checksums)
+                return from_fields(Failure, attributes)
+            if name not in names(self.root / "failures"):
+                return None
+        raise ValueError(f"the metadata of {unlevel(name)} is gone")
+
+    def _reading_failures(self) -> AbstractContextManager[None]:
+        return reading(self.place, "the list of failures", self._mend)
+
+    # Queries
+
+    def queries(self, encoding: str) -> dict[str, EncodedQuery]:
+        """All queries that were encoded in that way; may be empty. Raises StoreError."""
+        with reading(self.place, f"its queries ({encoding})", self._mend):
+            slot = self._encoding(level(encoding))
+            return {} if slot is None else _queries(slot)
+
+    def check_queries(self, name: str) -> Slot | None:
+        """Read all of an encoding; return its slot, if it has any.
+
+        Args:
+            name: of the encoding, as it lies on one level.
+
+        Raises:
+            StoreError: it is damaged.
+        """
+        with reading(self.place, "they", self._mend):
+            slot = self._encoding(name)
+            if slot is not None:
+                _queries(slot)
+            return slot
+
+    def _encoding(self, name: str) -> Slot | None:
+        place = self.root / "text" / name
+        return read_slot(place, known=_QUERY_FIELDS, required=self.needs_checksums)
+
+    def add_queries(self, encoding: str, encoded: Mapping[str, EncodedQuery]) -> None:
+        """Add queries to those that are there; a reader sees the old ones or all. Raises StoreError."""
+        merged = {**self.queries(encoding), **encoded}
+        entries: dict[str, np.ndarray] = {}
+        for query in merged.values():
+            entries.update(zip(query.words, query.vectors, strict=True))
+        row_of = {word: row for row, word in enumerate(entries)}
+        longest = max(len(query.words) for query in merged.values())
+        ids = np.full((len(merged), longest), -1, np.int32)
+        for line, query in zip(ids, merged.values(), strict=True):
+            line[: len(query.words)] = [row_of[word] for word in query.words]
+        unknown = sorted({word for query in merged.values() for word in query.unknown})
+        place = self.root / "text"
+        with writing(self.place, "its queries"):
+            if group_attributes(place) is None:
+                write_group(place, {})
+            with refilling(place / level(encoding), {"unknown": unknown}) as content:
+                content.write("queries", np.array(list(merged), object), ("query",))
+                content.write("words", np.array(list(row_of), object), ("entry",))
+                content.write("word_ids", ids, ("query", "word"))
+                content.write("vectors", np.stack(list(entries.values())), ("entry", "dim"))
+
+    # Soundness
+
+    def count(self) -> int:
+        """Number of videos that were ever begun. Raises StoreError if the lists cannot be read."""
+        with reading(self.place, "the list of its videos", self._mend):
+            return len(names(self.root / "videos"))
+
+    def all_keys(self) -> Iterator[str]:
+        """Keys of all videos that were ever begun, be they whole, damaged or neither. Raises StoreError."""
+        for name in self._names():
+            yield self._key(name)
+
+    def _key(self, name: str) -> str:
+        """The key of a slot, by its name; of one that is not whole, as far as its name says it."""
+        with suppress(StoreError), self._reading(name):
+            attributes = group_attributes(self.root / "videos" / name) or {}
+            key = attributes.get("key")
+            if isinstance(key, str) and level(key) == name:
+                return key
+        return unlevel(name)
+
+    def _names(self) -> list[str]:
+        with reading(self.place, "the list of its videos", self._mend):
+            found = names(self.root / "videos")
+            if not found and group_attributes(self.root / "videos") is None:
+                raise ValueError("it is gone")
+            return found
+
+    def add_checksums(self, key: str, i3d: ValuesDigest) -> bool:
+        """Give a video checksums, if it is what was read; return whether it was. Raises StoreError.
+
+        Args:
+            key: of a complete video without checksums.
+            i3d: digest of its features.
+        """
+        slot = self._present(key)
+        with self._reading(key):
+            digests = {name: ValuesDigest().update(slot.rows(name)) for name in ("clip_frames", "frame_times")}
+        with writing(self.place, repr(key)):
+            return add_checksums(slot, {"i3d": i3d, **digests}, known=_RECORD_FIELDS)
+
+    def remove(self, key: str) -> None:
+        """Remove a video. Raises StoreError."""
+        videos = self.root / "videos"
+        with writing(self.place, repr(key)):
+            for name in names(videos):
+                # The name of a damaged slot is all that is left of a key, and a long one is cut.
+                if level(key) == name or unlevel(name) == key:
+                    drop(videos / name)
+
+
+class VideoWriter:
+    """Takes a video's features in order, and writes them shard by shard."""
+
+    def __init__(self, content: NewContent, maps: zarr.Array[Any]) -> None:
+        self._content = content
+        self._maps = maps
+        # One for all shards: with new ones the process grew as the video went on.
+        self._shard = np.empty((CLIPS_PER_SHARD, *maps.shape[1:]), np.float16)
+        self._held = 0
+        self._written = 0
+        self.record: VideoRecord | None = None
+        """What `finish` was given."""
+
+    def append(self, features: np.ndarray) -> None:
+        """Add float32 (clip, channel, 7, 7) maps.
+
+        Raises:
+            StoreError: they are of another shape, or a value is not finite or does not fit float16.
+        """
+        if features.shape[1:] != self._maps.shape[1:]:
+            raise StoreError(
+                f"maps are {features.shape[1:]}, the store takes {self._maps.shape[1:]}; check the weights"
+            )
+        if not np.isfinite(features).all() or np.abs(features).max(initial=0) > FLOAT16_MAX:
+            raise StoreError("features hold NaN or values beyond float16; check the weights")
+        for clip in features:
+            self._shard[self._held] = clip
+            self._held += 1
+            if self._held == len(self._shard):
+                self._write()
+
+    def finish(self, record: VideoRecord, *, clip_frames: np.ndarray, frame_times: np.ndarray) -> None:
+        """Write what is left, and what is known now that all frames were seen.
+
+        Args:
+            record: of the video.
+            clip_frames: int32 (clip, 2), as `VideoFeatures` has them.
+            frame_times: float64 (frame + 1,), likewise.
+
+        Raises:
+            StoreError: another number of clips came.
+        """
+        if self._held:
+            self._write()
+        if self._written != len(clip_frames):
+            raise StoreError(
+                f"{record.key}: {self._written} clips came for {len(clip_frames)} ranges; extract it again"
+            )
+        for name, values, dimensions in (
+            ("clip_frames", clip_frames.astype(np.int32), ("clip", "range")),
+            ("frame_times", frame_times.astype(np.float64), ("edge",)),
+        ):
+            self._content.write(name, values, dimensions)
+        self.record = record
+
+    def _write(self) -> None:
+        end = self._written + self._held
+        self._maps.resize((end, *self._maps.shape[1:]))
+        self._maps[self._written : end] = self._shard[: self._held]
+        self._content.digests["i3d"].update(self._shard[: self._held])
+        self._held, self._written = 0, end
+
+
+def _record(slot: Slot) -> VideoRecord:
+    return from_fields(VideoRecord, slot.attributes)
+
+
+def _read(slot: Slot, groups_of: Callable[[np.ndarray], np.ndarray]) -> tuple[VideoFeatures, bool]:
+    """A video's features, and whether pieces of them are gone."""
+    record, maps = _record(slot), slot.array("i3d")
+    clip_frames, frame_times = slot.rows("clip_frames"), slot.rows("frame_times")
+    if len(maps.shape) != 4 or len(clip_frames) != maps.shape[0] or len(frame_times) != record.frame_count + 1:
+        raise ValueError("its arrays are not as long as each other")
+    i3d = pool_clips(maps, groups_of(clip_frames), piece=CLIPS_PER_SHARD)
+    found = VideoFeatures(record=record, i3d=i3d, clip_frames=clip_frames, frame_times=frame_times)
+    return found, is_missing_pieces(maps)
+
+
+def _maps(slot: Slot) -> zarr.Array[Any]:
+    maps = slot.array("i3d")
+    if is_missing_pieces(maps):
+        raise ValueError(GONE)
+    return maps
+
+
+def _queries(slot: Slot) -> dict[str, EncodedQuery]:
+    words = [str(word) for word in slot.rows("words")]
+    table = slot.rows("vectors")
+    unknown = set(slot.attributes["unknown"])
+    queries: dict[str, EncodedQuery] = {}
+    for query, ids in zip(slot.rows("queries"), slot.rows("word_ids"), strict=True):
+        entries = ids[ids >= 0]
+        found = tuple(words[entry] for entry in entries)
+        queries[str(query)] = EncodedQuery(
+            words=found,
+            vectors=table[entries],
+            unknown=tuple(word for word in found if word in unknown),
+            dropped=0,
+        )
+    return queries
+
+
+def _copy(address: str) -> tuple[StorePath, dict[str, Any]] | None:
+    """The list of videos, and the copy of the root's attributes that it keeps, if it is sound."""
+    try:
+        videos = zarr.open_group(address, path="videos", mode="r", zarr_format=3, use_consolidated=False).store_path
+        attributes = group_attributes(videos) or {}
+        check_attributes(attributes, _COPY, known=(), required=True)
+    except Exception:  # noqa: BLE001 - whatever is wrong with the copy, it is the root's damage that is told
+        return None
+    return videos, attributes
+
+
+def _is_empty(place: str) -> bool:
+    """Whether nothing lies at that place yet. Raises StoreError if it cannot be reached."""
+    if "://" in place:
+        try:
+            import fsspec
+
+            filesystem, path = fsspec.core.url_to_fs(place)
+            return not filesystem.exists(path) or not filesystem.ls(path)
+        except Exception as error:  # each file system has errors of its own
+            raise _unreachable(shown(place), error) from error
+    folder = Path(place)
+    try:
+        # What a killed writer of the first file left is nothing yet.
+        names = [item.name for item in folder.iterdir()] if folder.is_dir() else []
+        return not folder.exists() or (folder.is_dir() and all(name.endswith(".partial") for name in names))
+    except OSError as error:
+        raise _unreachable(place, error) from error
+
+
+def _unreachable(place: str, error: Exception) -> StoreError:
+    cause = (str(error).splitlines() or [type(error).__name__])[0]
+    return StoreError(f"{place}: cannot be reached ({cause}); check the place, or name another --store")

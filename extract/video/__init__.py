@@ -1,0 +1,1 @@
+"""Decode a video file into RGB frames with their times."""

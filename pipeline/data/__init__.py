@@ -1,0 +1,1 @@
+"""Annotations and stored features become batches."""

@@ -1,0 +1,294 @@
+"""The index: typed samples in one file. Parquet, as `prepare` writes it; JSON lines are read too.
+
+Columns: id, video, query, kind, segment_start, segment_end, span_start, span_end, boxes, split, width, height,
+frame_count, fps. `boxes` holds one list of 4 for each frame of the span, xyxy in source pixels, null where
+nothing is to be seen. Spans and segments are half-open in source frames. What is not known is null.
+Pages have checksums, and the schema's metadata has a digest of all samples.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from extract.io.files import is_there, replacing
+from extract.io.open_input import open_input
+from pipeline.data.jsonl import read_plain
+from pipeline.data.sample_rules import Fault, box_fault, first_fault
+from pipeline.errors import AnnotationError
+from pipeline.types import Sample, Span
+
+VERSION = "1"
+VERSION_KEY = b"gkcmn_index_version"
+_DIGEST_KEY = b"gkcmn_index_sha256"
+ROWS = 1024
+"""Samples that are written and read together: few enough to hold twice."""
+_MAGIC = b"PAR1"
+_NEEDED = ("id", "video", "query", "kind", "span_start", "span_end", "boxes")
+_PAIRS = (("segment_start", "segment_end"), ("width", "height"))
+"""Columns of which both are null or none is."""
+_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("video", pa.string()),
+        ("query", pa.string()),
+        ("kind", pa.string()),
+        ("segment_start", pa.int32()),
+        ("segment_end", pa.int32()),
+        ("span_start", pa.int32()),
+        ("span_end", pa.int32()),
+        ("boxes", pa.list_(pa.list_(pa.float32(), 4))),
+        ("split", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("frame_count", pa.int32()),
+        ("fps", pa.float64()),
+    ],
+    metadata={VERSION_KEY: VERSION},
+)
+
+
+def read_index(path: Path, *, split: str | None = None) -> list[Sample]:
+    """All samples of an index, or those of one split.
+
+    Whether a file is Parquet is told by its content; one named .parquet must be.
+
+    Raises:
+        AnnotationError: there is no index, it holds no sample, or a record cannot be used: the message names the
+            first such line, or row (from 1) and id, and its field.
+    """
+    if not is_there(path):
+        raise AnnotationError(
+            f"{path}: no index of labelled samples; make one with gkcmn-pipe prepare, "
+            "or draw labelled videos with gkcmn-pipe synth"
+        )
+    return of_split(_read_parquet(path) if _is_parquet(path) else read_plain(path), split, path)
+
+
+def of_split(samples: Sequence[Sample], split: str | None, path: Path) -> list[Sample]:
+    """Samples of one split, of which "train" has those too whose split is not given; all if `split` is None.
+
+    Raises AnnotationError if there is none.
+    """
+    chosen = [sample for sample in samples if split in (None, sample.split or "train")]
+    if not chosen:
+        what = "samples" if split is None or not samples else f"samples of split {split!r}"
+        raise AnnotationError(f"{path}: holds no {what}; see gkcmn-pipe prepare --help")
+    return chosen
+
+
+def train_samples(samples: Sequence[Sample]) -> list[Sample]:
+    """Samples that are named as training's own; may be none."""
+    return [sample for sample in samples if sample.split == "train"]
+
+
+def write_index(path: Path, samples: Sequence[Sample]) -> None:
+    """Write samples as Parquet.
+
+    Raises:
+        AnnotationError: a sample could not be read back, by `pipeline.data.sample_rules`.
+        OutputError: the file cannot be written.
+    """
+    if (found := first_fault(samples, set())) is not None:
+        raise AnnotationError(f"{path}: sample {samples[found[0]].id!a}: {found[1]}")
+    segments = [sample.segment or (None, None) for sample in samples]
+    sizes = [sample.size or (None, None) for sample in samples]
+    columns = [
+        [sample.id for sample in samples],
+        [sample.video for sample in samples],
+        [sample.query for sample in samples],
+        [sample.kind for sample in samples],
+        [start for start, _ in segments],
+        [end for _, end in segments],
+        [sample.span[0] for sample in samples],
+        [sample.span[1] for sample in samples],
+        _boxes_column([sample.boxes for sample in samples]),
+        [sample.split for sample in samples],
+        [width for width, _ in sizes],
+        [height for _, height in sizes],
+        [sample.frame_count for sample in samples],
+        [sample.fps for sample in samples],
+    ]
+    arrays = [
+        column if isinstance(column, pa.Array) else pa.array(column, field.type)
+        for column, field in zip(columns, _SCHEMA, strict=True)
+    ]
+    table = pa.Table.from_arrays(arrays, schema=_SCHEMA)
+    # Pages have checksums of their own; Parquet's heads of pages and its footer have none.
+    digest = _content_digest(sample for batch in table.to_batches(ROWS) for sample in _decoded(batch))
+    table = table.replace_schema_metadata({VERSION_KEY: VERSION, _DIGEST_KEY: digest})
+    # As an open file: pyarrow takes a name with a colon for a URL, and none that is not UTF-8.
+    with replacing(path) as partial, partial.open("wb") as file:
+        pq.write_table(table, file, compression="zstd", row_group_size=ROWS, write_page_checksum=True)
+
+
+def samples_digest(samples: Iterable[Sample]) -> str:
+    """SHA-256 over all that training and scoring take from samples, in their order."""
+    digest = hashlib.sha256()
+    for sample in samples:
+        digest.update(repr((sample.video, sample.query, sample.segment, sample.span)).encode())
+        digest.update(sample.boxes.tobytes())
+    return digest.hexdigest()
+
+
+def _boxes_column(boxes: Sequence[np.ndarray]) -> pa.Array:
+    rows = np.concatenate(boxes) if boxes else np.empty((0, 4), np.float32)
+    missing = np.isnan(rows).any(axis=1)
+    offsets = np.cumsum([0, *(len(part) for part in boxes)], dtype=np.int32)
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel(), pa.float32()), 4, mask=pa.array(missing))
+    return pa.ListArray.from_arrays(pa.array(offsets), lists)
+
+
+def _is_parquet(path: Path) -> bool:
+    """Raises AnnotationError if the file cannot be read."""
+    if path.is_fifo():  # its first bytes could not be put back
+        return False
+    try:
+        with open_input(path) as file:
+            return file.read(len(_MAGIC)) == _MAGIC or path.suffix.lower() == ".parquet"
+    except OSError as error:
+        raise AnnotationError(f"{path}: cannot be read ({error.strerror}); give an index") from error
+
+
+def _read_parquet(path: Path) -> list[Sample]:
+    samples: list[Sample] = []
+    seen: set[str] = set()
+    try:
+        with open_input(path) as raw:  # by its name alone, pyarrow takes a:b for a URL
+            file = pq.ParquetFile(raw, page_checksum_verification=True)
+            _check_form(path, file.schema_arrow)
+            for batch in file.iter_batches(ROWS):
+                samples += _samples(batch, path, len(samples), seen)
+            digest = (file.schema_arrow.metadata or {}).get(_DIGEST_KEY)
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise AnnotationError(f"{path}: not a Parquet file ({reason}); prepare it again") from error
+    # An older index has no digest.
+    if digest is not None and digest != _content_digest(samples).encode():
+        raise AnnotationError(f"{path}: damaged (its samples do not match their checksum); prepare it again")
+    return samples
+
+
+def _content_digest(samples: Iterable[Sample]) -> str:
+    """SHA-256 over all that an index holds."""
+    digest = hashlib.sha256()
+    for sample in samples:
+        fields = (sample.id, sample.video, sample.query, sample.kind, sample.segment, sample.span, sample.split)
+        digest.update(repr((*fields, sample.size, sample.frame_count, sample.fps)).encode())
+        missing = np.isnan(sample.boxes).any(axis=1)
+        digest.update(missing.tobytes() + sample.boxes[~missing].astype("<f4").tobytes())
+    return digest.hexdigest()
+
+
+def _check_form(path: Path, schema: pa.Schema) -> None:
+    """Raise AnnotationError if a Parquet file is no index, or one column has another type."""
+    remedy = "prepare it again with gkcmn-pipe prepare"
+    if schema.names != _SCHEMA.names:
+        odd = sorted({*schema.names} ^ {*_SCHEMA.names}) or schema.names
+        which = ", ".join(repr(name) for name in odd[:3])
+        raise AnnotationError(f"{path}: not an index: its columns differ in {which}; {remedy}")
+    for given, wanted in zip(schema, _SCHEMA, strict=True):
+        if not given.equals(wanted):
+            raise AnnotationError(
+                f"{path}: not an index: {wanted.name}: holds {given.type}, not {wanted.type}; {remedy}"
+            )
+    if (schema.metadata or {}).get(VERSION_KEY) != VERSION.encode():
+        raise AnnotationError(f"{path}: not an index of this version; {remedy}")
+
+
+def _samples(batch: pa.RecordBatch, path: Path, before: int, seen: set[str]) -> list[Sample]:
+    """The samples of one batch, that follows `before` rows; raises AnnotationError at one that cannot be used."""
+    _, _, unread = _boxes_of(batch)
+    if faults := [*_form_faults(batch), *unread]:
+        row, fault = min(faults, key=lambda found: found[0])
+        _samples(batch.slice(0, row), path, before, seen)  # a row before it may have another fault
+        raise _refused(batch, path, before, row, fault)
+    samples = _decoded(batch)
+    if (found := first_fault(samples, seen)) is not None:
+        raise _refused(batch, path, before, *found)
+    return samples
+
+
+def _decoded(batch: pa.RecordBatch) -> list[Sample]:
+    """The samples of one batch, whatever they say."""
+    boxes, offsets, _ = _boxes_of(batch)
+    column = {name: batch.column(name).to_pylist() for name in batch.schema.names if name != "boxes"}
+    return [
+        Sample(
+            id=column["id"][row],
+            video=column["video"][row],
+            query=column["query"][row],
+            kind=column["kind"][row],
+            segment=_pair(column["segment_start"][row], column["segment_end"][row]),
+            span=(column["span_start"][row], column["span_end"][row]),
+            boxes=boxes[start:end],
+            split=column["split"][row],
+            size=_pair(column["width"][row], column["height"][row]),
+            frame_count=column["frame_count"][row],
+            fps=column["fps"][row],
+        )
+        for row, (start, end) in enumerate(pairwise(offsets))
+    ]
+
+
+def _refused(batch: pa.RecordBatch, path: Path, before: int, row: int, fault: Fault) -> AnnotationError:
+    return AnnotationError(f"{path}: row {before + row + 1} (id {_cell(batch, 'id', row)!a}): {fault}")
+
+
+def _boxes_of(batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray, list[tuple[int, Fault]]]:
+    """Boxes as float32 (frame, 4), NaN where null; int (row + 1,), where each row's begin; and the first faulty row.
+
+    A NaN that is not null is a fault.
+    """
+    lists = batch.column("boxes")
+    offsets = lists.offsets.to_numpy()
+    frames = lists.values.slice(int(offsets[0]), int(offsets[-1] - offsets[0]))
+    # A null frame's own four values are there all the same, and mean nothing.
+    boxes = frames.values.slice(4 * frames.offset, 4 * len(frames)).to_numpy(zero_copy_only=False)
+    boxes = boxes.reshape(-1, 4).copy()
+    hidden = frames.is_null().to_numpy(zero_copy_only=False)
+    offsets = offsets - offsets[0]
+    no_number = np.isnan(boxes)
+    no_number[hidden] = False
+    boxes[hidden] = np.nan
+    if not no_number.any():
+        return boxes, offsets, []
+    frame = int(no_number.any(axis=1).argmax())
+    row = int(np.searchsorted(offsets, frame, side="right")) - 1
+    return boxes, offsets, [(row, box_fault(boxes[frame].tolist(), None))]
+
+
+def _form_faults(batch: pa.RecordBatch) -> Iterator[tuple[int, Fault]]:
+    """Rows in which a field is null that must not be, or holds no text."""
+    null = {name: batch.column(name).is_null().to_numpy(zero_copy_only=False) for name in batch.schema.names}
+    missing = {name: null[name] for name in _NEEDED}
+    for one, other in _PAIRS:
+        missing[one], missing[other] = null[one] & ~null[other], null[other] & ~null[one]
+    for name, rows in missing.items():
+        if rows.any():
+            yield int(rows.argmax()), Fault(rule="unusable value", field=name, cause="it is null", remedy="give it")
+    for name in ("id", "video", "query", "kind", "split"):
+        try:
+            batch.column(name).validate(full=True)
+        except pa.ArrowInvalid:
+            row = next(row for row in range(batch.num_rows) if _cell(batch, name, row) is None and not null[name][row])
+            yield row, Fault(rule="unusable value", field=name, cause="it is not UTF-8", remedy="prepare it again")
+
+
+def _cell(batch: pa.RecordBatch, name: str, row: int) -> Any:  # noqa: ANN401 - whatever it holds
+    """One value; None if it is text that is not UTF-8."""
+    try:
+        return batch.column(name)[row].as_py()
+    except UnicodeDecodeError:
+        return None
+
+
+def _pair(first: int | None, second: int | None) -> Span | None:
+    return None if first is None or second is None else (first, second)

@@ -1,0 +1,67 @@
+"""Run a trained model on batches, and check that it fits the features and word vectors it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from extract.store.feature_store import FeatureStore
+from model.base import Answer, Grounder
+from pipeline.checkpoint import RunSettings
+from pipeline.data.dataset import Batch
+from pipeline.data.queries import can_stand_for, encoding_name
+from pipeline.errors import CheckpointError, PredictionError
+from pipeline.inference.tubes import decode_tubes
+from pipeline.types import Tube
+
+
+def predict(
+    model: Grounder[Any], batches: Iterable[Batch], device: str, *, true_spans: bool = False
+) -> Iterator[tuple[Batch, list[Tube]]]:
+    """Run a model over batches, and decode each: one tube an example, over its true span if that is asked for.
+
+    Raises PredictionError if an answer is not finite.
+    """
+    model = model.to(device)
+    for batch in batches:
+        with torch.inference_mode():
+            inputs = batch.inputs.to(torch.device(device))
+            spans = batch.target.span.to(torch.device(device)) if true_spans and batch.target is not None else None
+            answer = model.answer(model(inputs), inputs.step_mask.sum(dim=1), spans)
+        _check_finite(answer, batch)
+        yield batch, decode_tubes(answer, batch, true_spans=true_spans)
+
+
+def _check_finite(answer: Answer, batch: Batch) -> None:
+    """Raise PredictionError unless an answer is finite: a model's weights are, so what was read is not."""
+    finite = answer.scores.isfinite() & answer.boxes.isfinite().flatten(1).all(dim=1)
+    for example, is_finite in zip(batch.examples, finite.tolist(), strict=True):
+        if not is_finite:
+            raise PredictionError(
+                f"{example.record.key}: the model's answer is not finite, so the features or the word vectors are not; "
+                "mend the store with: gkcmn-pipe verify --repair"
+            )
+
+
+def differing_settings(settings: RunSettings, store: FeatureStore) -> list[str]:
+    """What a store was made with otherwise than the one a run learnt from."""
+    return sorted(name for name, value in settings.features.items() if store.settings.get(name) != value)
+
+
+def check_encoding(settings: RunSettings, run: Path) -> None:
+    """Refuse word vectors whose file has changed since a run learnt from them. Raises CheckpointError."""
+    now = encoding_name(settings.config.extract)
+    if not can_stand_for(now, settings.encoding):
+        raise CheckpointError(f"{run}: learnt from the word vectors {settings.encoding!r}, not {now!r}; restore them")
+
+
+def check_features(settings: RunSettings, store: FeatureStore, run: Path) -> None:
+    """Refuse a store that was made otherwise than the one a run learnt from. Raises CheckpointError."""
+    if differing := differing_settings(settings, store):
+        raise CheckpointError(
+            f"{run}: learnt from features with another {', '.join(differing)} than those of {store.place}; "
+            "use a store made with the run's settings"
+        )

@@ -1,0 +1,241 @@
+"""The predictor: one loaded model that answers many queries about many videos."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Self
+
+import numpy as np
+
+from extract.errors import MissingInputError
+from extract.extraction import OnClips, extract_video, shared_backbone, store_settings
+from extract.io.files import is_file
+from extract.io.names import name_text
+from extract.records import EncodedQuery, VideoFeatures, VideoRecord
+from extract.store.feature_store import FeatureStore
+from extract.text.encoder import QueryEncoder
+from extract.text.normalize import mended
+from extract.video.inputs import VideoInput
+from extract.video.reader import source_digest
+from model.base import Grounder
+from pipeline.checkpoint import RunSettings, load_model
+from pipeline.data.dataset import Layout, collate, make_example
+from pipeline.device import resolve_device
+from pipeline.inference.predict import check_encoding, check_features, differing_settings, predict
+from pipeline.inference.pretrained import SHIPPED
+from pipeline.types import Span, Tube
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedVideo:
+    """A video's features in memory, ready for any number of queries."""
+
+    path: Path
+    features: VideoFeatures
+    """One mean of clips for each time step of the model."""
+    extracted: bool
+    """True if the backbone ran, False if the features came from a store."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grounding:
+    """The tube that a model found for one query in one video."""
+
+    video: Path
+    query: EncodedQuery
+    text: str
+    """The query as given; characters that UTF-8 cannot hold are U+FFFD."""
+    record: VideoRecord
+    frame_times: np.ndarray
+    """float64 (frame + 1,): see `extract.records.VideoFeatures`."""
+    tube: Tube
+    extracted: bool
+    """True if the backbone ran, False if the features came from a store."""
+
+    @property
+    def span(self) -> Span:
+        """Half-open [start, end) in source frames."""
+        return self.tube.span
+
+    @property
+    def start_s(self) -> float:
+        """Second at which the span starts, as a player shows it."""
+        return float(self.frame_times[self.tube.span[0]])
+
+    @property
+    def end_s(self) -> float:
+        """Second at which the span ends."""
+        return float(self.frame_times[self.tube.span[1]])
+
+    @property
+    def span_s(self) -> tuple[float, float]:
+        """Start and end in seconds."""
+        return self.start_s, self.end_s
+
+    @property
+    def score(self) -> float:
+        """Predicted overlap of the span with the true span, in [0, 1]."""
+        return self.tube.score
+
+    @property
+    def boxes(self) -> np.ndarray:
+        """float32 (span frame, 4), [x1, y1, x2, y2] in stored pixels of the upright frame."""
+        return self.tube.boxes
+
+
+class GroundingPredictor:
+    """Find tubes in videos. The model, the backbone and the word vectors are loaded once."""
+
+    def __init__(self, model: Grounder[Any], settings: RunSettings, run: Path, *, device: str) -> None:
+        """Use a loaded model; `from_pretrained` loads one.
+
+        Args:
+            model: in evaluation mode.
+            settings: of its run.
+            run: the run's folder, which messages name.
+            device: torch device, as "cpu" or "cuda:0".
+
+        Raises:
+            CheckpointError: the word vectors are not the ones that the model was trained with.
+        """
+        check_encoding(settings, run)
+        self.run = run
+        self.device = device
+        self._model = model.to(device)
+        self._settings = settings
+
+    @classmethod
+    def from_pretrained(cls, checkpoint: str | Path | None = None, *, device: str = "auto") -> Self:
+        """Load a checkpoint.
+
+        Args:
+            checkpoint: folder of a training run; None loads the checkpoint that the package contains.
+            device: "auto" takes a GPU if there is one; otherwise "cpu", "cuda" or "cuda:N".
+
+        Raises:
+            CheckpointError: there is no checkpoint, or it is damaged or does not fit.
+            ConfigError: there is no such device.
+        """
+        resolved = resolve_device(device)
+        run = SHIPPED if checkpoint is None else Path(checkpoint)
+        model, settings = load_model(run)
+        return cls(model, settings, run, device=resolved)
+
+    @property
+    def settings(self) -> RunSettings:
+        """The settings that the model was trained with."""
+        return self._settings
+
+    @cached_property
+    def _encoder(self) -> QueryEncoder:
+        config = self._settings.config.extract
+        return QueryEncoder(config.vectors, max_words=config.max_words)
+
+    def encode_query(self, query: str) -> EncodedQuery:
+        """Encode a sentence as word vectors. Raises QueryError if it has no words."""
+        return self._encoder(query)
+
+    def encode_video(
+        self,
+        path: str | Path,
+        *,
+        store: str | None = None,
+        default_store: str | None = None,
+        decode_timeout_s: float = 60.0,
+        on_clips: OnClips = lambda *_: None,
+    ) -> EncodedVideo:
+        """Extract a video's features, or read them from a store.
+
+        Args:
+            path: a video file.
+            store: path or URL of a feature store; features are read from it, and added to it if it lacks them.
+            default_store: used in the same way if `store` is None, the store exists, and its settings fit the model.
+            decode_timeout_s: seconds without a frame after which the decoder is stopped.
+            on_clips: called with the video's key, the clips done and all clips.
+
+        Raises:
+            MissingInputError: there is no such file.
+            MediaError: the file is not a video, or none of its frames can be decoded.
+            StoreError: the store is damaged or cannot be written.
+            CheckpointError: the store's features were made with other settings than the model's.
+        """
+        video = Path(path)
+        if not is_file(video):
+            raise MissingInputError(f"{video}: no such file; check the path")
+        place = store or self._fitting(default_store)
+        features, extracted = self._features(video, place, decode_timeout_s, on_clips)
+        return EncodedVideo(path=video, features=features, extracted=extracted)
+
+    def predict(self, video: EncodedVideo, query: str) -> Grounding:
+        """Find the tube that a query describes.
+
+        Args:
+            video: from `encode_video` of this predictor.
+            query: a sentence, such as "the man in red".
+
+        Raises:
+            QueryError: the query has no words.
+            PredictionError: the features or the word vectors are not finite.
+        """
+        encoded = self.encode_query(query)
+        batch = collate([make_example(video.features, encoded, self._layout)])
+        ((_, (tube,)),) = predict(self._model, [batch], self.device)
+        return Grounding(
+            video=video.path,
+            query=encoded,
+            text=mended(query),
+            record=video.features.record,
+            frame_times=video.features.frame_times,
+            tube=tube,
+            extracted=video.extracted,
+        )
+
+    @property
+    def _layout(self) -> Layout:
+        sizes = self._settings.config.model
+        return Layout(max_steps=sizes.max_steps, channels=sizes.feature_channels)
+
+    def _fitting(self, place: str | None) -> str | None:
+        """The place, if it holds a store whose features the model can read."""
+        store = FeatureStore.open_if_any(place) if place is not None else None
+        return None if store is None or differing_settings(self._settings, store) else place
+
+    def _features(
+        self, video: Path, place: str | None, decode_timeout_s: float, on_clips: OnClips
+    ) -> tuple[VideoFeatures, bool]:
+        digest = source_digest(video)
+        with self._store(place) as store:
+            check_features(self._settings, store, self.run)
+            name = name_text(video.name)
+            spare_key = name_text(f"{video.stem}-{digest[:8]}{video.suffix}")
+            for key in (*_possible_keys(video), spare_key):
+                record = store.record(key)
+                if record is not None and record.source_digest == digest:
+                    return self._layout.read(store, key), False
+            key = name if store.record(name) is None else spare_key
+            config = replace(self._settings.config.extract, decode_timeout_s=decode_timeout_s)
+            backbone = shared_backbone(config.backbone, config.weights, self.device)
+            extract_video(VideoInput(path=video, key=key), store, backbone, config, on_clips)
+            return self._layout.read(store, key), True
+
+    @contextmanager
+    def _store(self, place: str | None) -> Iterator[FeatureStore]:
+        """The store at that place, or a temporary one."""
+        config = self._settings.config.extract
+        if place is not None and FeatureStore.exists(place):
+            yield FeatureStore.open(place, writable=True)
+            return
+        backbone = shared_backbone(config.backbone, config.weights, self.device)
+        with TemporaryDirectory(prefix="gkcmn-") as folder:
+            yield FeatureStore.open_for(place or f"{folder}/features.zarr", store_settings(config, backbone))
+
+
+def _possible_keys(video: Path) -> list[str]:
+    """Keys under which `features` may have stored this file: its path from any folder above it."""
+    paths = dict.fromkeys([video.absolute(), video.resolve()])  # as named, and the target of a link
+    return [name_text("/".join(path.parts[start:])) for path in paths for start in range(len(path.parts) - 1, 0, -1)]

@@ -1,0 +1,1 @@
+"""Encode videos and draw overlays."""

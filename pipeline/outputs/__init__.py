@@ -1,0 +1,1 @@
+"""What commands write, and how earlier outputs are recognized."""

@@ -1,0 +1,148 @@
+"""What this program wrote, recognized by its content, so that nothing else is written over.
+
+Each function looks at one file or folder, and raises OSError or ValueError where that cannot be read as what it is
+taken for: such a file is not ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from extract.io.json_text import parse_json, read_json_file
+from extract.io.outputs import MADE_BY, is_store
+
+MOST_BYTES = 2**28
+"""Of a JSON file that is read to recognize it: more than any output has."""
+LINE_BYTES = 2**24
+"""Of a file's first line, likewise."""
+
+
+def is_tube(path: Path) -> bool:
+    """Whether `ground --json` wrote a file."""
+    return _has_keys(_json(path), "video", "query", "words", "span", "boxes")
+
+
+def is_report(path: Path) -> bool:
+    """Whether `score --json` or `evaluate` wrote a file."""
+    return _has_keys(_json(path), "format", "samples_digest", "samples")
+
+
+def is_predictions(path: Path) -> bool:
+    """Whether `evaluate` wrote a file: predictions of other programs have other keys, or another order of them."""
+    line = _first_line(path)
+    return isinstance(line, dict) and list(line) == ["id", "span", "boxes", "score"]
+
+
+def is_findings(path: Path) -> bool:
+    """Whether `prepare` wrote a file as an index's findings."""
+    line = _first_line(path)
+    return isinstance(line, dict) and set(line) == {"id", "video", "rule", "detail"}
+
+
+def is_video_facts(path: Path) -> bool:
+    """Whether `prepare` wrote a file as what it found of an index's videos, in this version or another."""
+    content = _json(path)
+    if _has_keys(content, "sha256", "videos"):
+        content = content["videos"]
+    return isinstance(content, dict) and all(
+        _has_keys(info, "width", "height", "fps", "frame_count", "decoder") for info in content.values()
+    )
+
+
+def is_index(path: Path) -> bool:
+    """Whether `prepare` or `synth` wrote a file, in this version or another."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from pipeline.data.index import VERSION_KEY
+
+    try:
+        with path.open("rb") as file:
+            return VERSION_KEY in (pq.read_schema(file).metadata or {})
+    except pa.ArrowException as error:
+        raise ValueError(str(error)) from error
+
+
+def is_figure(path: Path) -> bool:
+    """Whether a PNG, SVG or PDF file bears this program's mark."""
+    content = path.read_bytes() if path.stat().st_size <= MOST_BYTES else b""
+    return content.startswith((b"\x89PNG", b"%PDF", b"<?xml")) and MADE_BY.encode() in content
+
+
+def is_overlay(path: Path) -> bool:
+    """Whether a video bears this program's mark."""
+    import av
+
+    from extract.video.containers import open_container
+
+    try:
+        with open_container(path) as video:
+            return video.metadata.get("comment") == MADE_BY
+    except av.FFmpegError as error:
+        raise ValueError(str(error)) from error
+
+
+def is_run(folder: Path) -> bool:
+    """Whether `train` made a folder, in this version or another."""
+    content = _json(folder / "config.json")
+    return _has_keys(content, "format", "config") and _has_keys(content["config"], "model", "train")
+
+
+def is_evaluation(folder: Path) -> bool:
+    """Whether `evaluate` made a folder, even if it was interrupted before it wrote the scores."""
+    scores = folder / "scores.json"
+    return is_report(scores) if scores.exists() else is_predictions(folder / "predictions.jsonl")
+
+
+def is_drawn(folder: Path) -> bool:
+    """Whether `synth` made a folder, in this version or another."""
+    return _has_keys(_json(folder / "synth.json"), "version", "seed", "size")
+
+
+def is_reproduction(folder: Path) -> bool:
+    """Whether `reproduce` made a folder: it holds a page, or runs on the benchmark."""
+    pages = {"results.md": "# Results\n\nBenchmark `", "open_points.md": "# Open points, measured\n\nBenchmark `"}
+    there = [name for name in pages if (folder / name).exists()]
+    if there:
+        return all((folder / name).read_text(encoding="utf-8").startswith(pages[name]) for name in there)
+    return any(_recognized(is_run, run) for run in folder.glob("runs/*/*/*") if run.is_dir())
+
+
+def holds_ours(folder: Path) -> bool:
+    """Whether a folder is this program's workspace: it is, or directly holds, anything that the program wrote."""
+    kinds = (is_run, is_evaluation, is_drawn, is_reproduction)
+    if any(_recognized(kind, folder) for kind in kinds):
+        return True
+    return any(
+        is_store(item) or _recognized(is_run, item) if item.is_dir() else _recognized(_KINDS.get(item.suffix), item)
+        for item in folder.iterdir()
+    )
+
+
+_KINDS: dict[str, Callable[[Path], bool]] = {".parquet": is_index}
+
+
+def _recognized(is_ours: Callable[[Path], bool] | None, path: Path) -> bool:
+    try:
+        return is_ours is not None and is_ours(path)
+    except (OSError, ValueError):
+        return False
+
+
+def _json(path: Path) -> Any:  # noqa: ANN401 - whatever it holds
+    """A JSON file's content. Raises OSError or ValueError."""
+    if path.stat().st_size > MOST_BYTES:
+        raise ValueError("larger than any output of this program")
+    return read_json_file(path, has_paths=True)
+
+
+def _first_line(path: Path) -> Any:  # noqa: ANN401 - whatever it holds
+    """The first line of JSON lines. Raises OSError or ValueError."""
+    with path.open("rb") as file:
+        return parse_json(file.readline(LINE_BYTES))
+
+
+def _has_keys(content: Any, *keys: str) -> bool:  # noqa: ANN401 - whatever it holds
+    return isinstance(content, dict) and set(keys) <= set(content)

@@ -1,0 +1,1 @@
+"""Render a scene with MuJoCo."""

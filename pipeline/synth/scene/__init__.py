@@ -1,0 +1,1 @@
+"""Sample a scene: who acts, when, where, and how the camera moves."""

@@ -1,0 +1,1 @@
+"""Train a model, resumable after each epoch."""

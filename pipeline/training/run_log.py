@@ -1,0 +1,108 @@
+"""log.jsonl of a run: one report an epoch, each line with a checksum of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from extract.io.files import write_text
+from extract.io.json_text import parse_json
+from pipeline.errors import CheckpointError
+
+LOG = "log.jsonl"
+CHECKSUM = "checksum"
+_OWN = ("epoch", "total", "learning_rate", "skipped")
+"""Keys of a line that name no part of the loss."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochReport:
+    """What an epoch of training came to."""
+
+    epoch: int
+    """From 1."""
+    losses: Mapping[str, float]
+    """Means over the epoch's samples, by the names that the model gives the parts of its loss."""
+    total: float
+    """Mean of the weighted sum of the parts."""
+    learning_rate: float
+    """After the epoch."""
+    skipped: int = 0
+    """Optimizer steps left out because the loss or the gradient was not finite."""
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The report as one flat JSON object, without the checksum."""
+        return {
+            "epoch": self.epoch,
+            **self.losses,
+            "total": self.total,
+            "learning_rate": self.learning_rate,
+            "skipped": self.skipped,
+        }
+
+
+def write_log(run: Path, reports: Sequence[EpochReport]) -> None:
+    """Write a run's whole log. Raises OutputError."""
+    lines = [json.dumps({**report.values, CHECKSUM: content_checksum(report.values)}) + "\n" for report in reports]
+    write_text(run / LOG, "".join(lines))
+
+
+def read_log(run: Path) -> list[EpochReport]:
+    """Read a run's log. Lines of earlier versions, without a checksum, are read too.
+
+    Raises:
+        CheckpointError: there is no log, or a line is damaged or missing; the message names the line.
+    """
+    path = run / LOG
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}: cannot be read ({error.strerror}); run the train command again, which writes it from training.pt"
+        ) from error
+    return [_parsed(line, number, path) for number, line in enumerate(lines, start=1)]
+
+
+def parse_report(content: object, epoch: int) -> EpochReport:
+    """One report from its flat JSON object. Raises ValueError if a field is missing or not of its type."""
+    if not isinstance(content, dict):
+        raise ValueError("not an object")  # noqa: TRY004 - one type of error for all that is wrong
+    values = {str(name): value for name, value in content.items() if name != CHECKSUM}
+    if CHECKSUM in content and content[CHECKSUM] != content_checksum(values):
+        raise ValueError("its checksum does not match")
+    if values.get("epoch") != epoch:
+        raise ValueError(f"its epoch is {values.get('epoch')!r}, not {epoch}")
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < math.inf:
+            raise ValueError(f"{name} is {value!r}, not a finite number")
+    skipped = values.get("skipped", 0)
+    if "total" not in values or "learning_rate" not in values or not isinstance(skipped, int) or skipped < 0:
+        raise ValueError("total, learning_rate or the count of skipped steps is missing or wrong")
+    return EpochReport(
+        epoch=epoch,
+        losses={name: float(value) for name, value in values.items() if name not in _OWN},
+        total=float(values["total"]),
+        learning_rate=float(values["learning_rate"]),
+        skipped=skipped,
+    )
+
+
+def content_checksum(content: Mapping[str, Any]) -> str:
+    """SHA-256 in hex of JSON content, whatever the order of its keys and its white space."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _parsed(line: bytes, number: int, path: Path) -> EpochReport:
+    try:
+        return parse_report(parse_json(line), number)
+    except ValueError as error:
+        raise CheckpointError(
+            f"{path}:{number}: damaged ({error}); run the train command again, which writes it from training.pt"
+        ) from error
