@@ -94,7 +94,7 @@ def add_queries(root: Path, rng: np.random.Generator, scale: float = 1.0) -> Non
 
 def train(config: Config, run: Path | None = None) -> list[EpochReport]:
     paths = config.paths
-    return training.train(paths.index, paths.store, run or paths.run, config).epochs
+    return list(training.iter_train(paths.index, paths.store, run or paths.run, config))
 
 
 @pytest.fixture(scope="module")
