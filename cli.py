@@ -83,6 +83,10 @@ class _PathType(click.ParamType):  # type: ignore[type-arg] # it is generic sinc
             self.fail("it is empty; name a place, or . for the working folder", param, ctx)
         if "\0" in text:
             self.fail("it holds a NUL; no file has such a name", param, ctx)
+        try:
+            os.fsencode(text)
+        except UnicodeEncodeError:  # which no shell can give
+            self.fail("it holds half of a surrogate pair; no file has such a name", param, ctx)
         if self._is_output and text == "-":
             text = "/dev/stdout"
         return self._kind(text)

@@ -221,7 +221,7 @@ def _failure(video: VideoInput, error: BaseException, stage: Stage) -> Failure:
     """Take an error's message, "<what>: <cause>; <remedy>", apart."""
     source = os.path.realpath(video.path)
     text = " ".join(str(error).removeprefix(f"{video.path}: ").split())
-    if video.path.is_symlink() and not is_there(video.path):
+    if os.path.islink(video.path) and not is_there(video.path):  # noqa: PTH114 - no path raises an error here
         # The link itself may be mended, and is then what is tried again.
         text = f"is a link that leads nowhere ({video.path.readlink()}); mend or remove it"
         source = str(video.path.absolute())

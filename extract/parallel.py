@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from extract.errors import GkcmnError, WorkerDiedError
@@ -179,22 +182,55 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Client]:
         yield client
 
 
-def _cluster(workers: int) -> LocalCluster:
-    """Start processes on this machine. Raises GkcmnError where it cannot hold so many."""
+@contextmanager
+def _cluster(workers: int) -> Iterator[LocalCluster]:
+    """Start processes on this machine, and end them. Raises GkcmnError where it cannot hold so many."""
     from distributed import LocalCluster
 
+    with ExitStack() as stack:
+        with _signals_later():
+            try:
+                # What is done with an item needs little memory, however large it is: dask need not watch over it.
+                cluster = LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    memory_limit=0,
+                    dashboard_address="127.0.0.1:0",
+                    silence_logs=logging.CRITICAL,
+                    preload=_PRELOAD,
+                )
+            except (OSError, RuntimeError) as error:  # TimeoutError is an OSError
+                raise GkcmnError(f"{workers} workers: they cannot be started ({error}); use fewer --workers") from error
+            stack.enter_context(cluster)
+        yield cluster
+
+
+@contextmanager
+def _signals_later() -> Iterator[None]:
+    """Keep SIGINT and SIGTERM until the block ends: dask cannot end a cluster that has not wholly started.
+
+    Processes and threads that the block starts never receive SIGINT. Nothing changes outside the main thread.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    arrived: list[int] = []
+    before = {
+        number: signal.signal(number, lambda came, _: arrived.append(came))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    # A new process inherits the mask, but no handler: Ctrl-C would end it with a traceback while it imports.
+    # Python's resource tracker lifts the mask when it starts, so it is started first.
+    resource_tracker.ensure_running()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        # What is done with an item needs little memory, however large it is: dask need not watch over it.
-        return LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            memory_limit=0,
-            dashboard_address="127.0.0.1:0",
-            silence_logs=logging.CRITICAL,
-            preload=_PRELOAD,
-        )
-    except (OSError, RuntimeError) as error:  # TimeoutError is an OSError
-        raise GkcmnError(f"{workers} workers: they cannot be started ({error}); use fewer --workers") from error
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for came in dict.fromkeys(arrived):
+            signal.raise_signal(came)
 
 
 @contextmanager

@@ -242,6 +242,8 @@ def shown(place: str) -> str:
         parts = urlsplit(place)
     except ValueError:  # no valid URL: where credentials stand in it cannot be told
         return f"{printable(place.partition('://')[0])}://..."
+    if not (parts.query or parts.fragment or "@" in parts.netloc):
+        return printable(place)  # of "memory://" urllib would make "memory:"
     return printable(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl())
 
 

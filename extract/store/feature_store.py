@@ -94,7 +94,9 @@ class FeatureStore:
         address, place = str(place), shown(str(place))
         mend = f"see gkcmn-pipe verify {place} --repair, or name another place"
         try:
-            root = zarr.open_group(address, mode="r+" if writable else "r", zarr_format=3, use_consolidated=False)
+            root = zarr.open_group(
+                _zarr_place(address), mode="r+" if writable else "r", zarr_format=3, use_consolidated=False
+            )
             attributes = group_attributes(root.store_path) or {}
         except (FileNotFoundError, BaseZarrError) as error:
             if _copy(address) is not None:
@@ -147,7 +149,7 @@ class FeatureStore:
         if create and _is_empty(address):
             # Another command may make it at the same moment.
             with writing(place, "the store"), suppress(ContainsGroupError):
-                zarr.create_group(address, zarr_format=3, attributes=with_checksum(attributes, _ROOT))
+                zarr.create_group(_zarr_place(address), zarr_format=3, attributes=with_checksum(attributes, _ROOT))
         store = cls.open(address, writable=True)
         if create:
             store.complete()
@@ -193,7 +195,9 @@ class FeatureStore:
             check_attributes(found or {}, _ROOT, known=(), required=True)
             return False
         with writing(shown(address), "its root"):
-            writable = zarr.open_group(address, path="videos", mode="r+", zarr_format=3, use_consolidated=False)
+            writable = zarr.open_group(
+                _zarr_place(address), path="videos", mode="r+", zarr_format=3, use_consolidated=False
+            )
             write_group(StorePath(writable.store_path.store, root.path), with_checksum(attributes, _ROOT))
         return True
 
@@ -617,10 +621,17 @@ def _queries(slot: Slot) -> dict[str, EncodedQuery]:
     return queries
 
 
+def _zarr_place(address: str) -> str | Path:
+    """What zarr takes a place as: a URL only where it has "://", though fsspec would take "a::b" for one too."""
+    return address if "://" in address else Path(address)
+
+
 def _copy(address: str) -> tuple[StorePath, dict[str, Any]] | None:
     """The list of videos, and the copy of the root's attributes that it keeps, if it is sound."""
     try:
-        videos = zarr.open_group(address, path="videos", mode="r", zarr_format=3, use_consolidated=False).store_path
+        videos = zarr.open_group(
+            _zarr_place(address), path="videos", mode="r", zarr_format=3, use_consolidated=False
+        ).store_path
         attributes = group_attributes(videos) or {}
         check_attributes(attributes, _COPY, known=(), required=True)
     except Exception:  # noqa: BLE001 - whatever is wrong with the copy, it is the root's damage that is told
