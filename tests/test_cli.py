@@ -385,6 +385,31 @@ def test_names_in_brackets_are_shown(inside: Path, tmp_path: Path) -> None:
     assert name in run("inspect", tmp_path / "s.zarr", name).output
 
 
+def test_names_of_any_bytes_work_everywhere(inside: Path, tmp_path: Path) -> None:
+    name = os.fsdecode(b":dog: [red] caf\xe9\x1b[31m")
+    shown, key = r":dog: [red] caf\xe9\x1b[31m", ":dog: [red] caf%E9\x1b[31m"
+    folder = tmp_path / name
+    folder.mkdir()
+    write_video(tmp_path / "a.mp4", moving_square(9)).rename(folder / f"{name}.mp4")
+    place = ("--store", folder / "s.zarr")
+    assert f"failed -> {tmp_path}/{shown}/s.zarr" in run("features", folder / f"{name}.mp4", *place).output
+    assert "1 videos, 0 faulty" in run("verify", folder / "s.zarr").output
+    assert ":dog: [red] caf%E9" in run("inspect", folder / "s.zarr").output
+    assert ":dog: [red] caf%E9" in run("inspect", folder / "s.zarr", f"{key}.mp4").output
+    shutil.copytree("runs/latest", folder / "run")
+    out, drawn = folder / f"{name}.json", folder / f"{name} 12:30.mp4"
+    told = run("ground", folder / f"{name}.mp4", "the :dog:", *place, "--checkpoint", folder / "run",
+               "--json", out, "--overlay", drawn).output  # fmt: skip
+    assert f"tube -> {tmp_path}/{shown}/{shown}.json\noverlay -> {tmp_path}/{shown}/{shown} 12:30.mp4" in told
+    assert "from the store" in told
+    assert json.loads(out.read_text())["video"].endswith(f"/{key}.mp4")
+    assert drawn.is_file()
+    shutil.copy("data/index.parquet", folder / "i.parquet")
+    run("train", folder / "i.parquet", "--out", folder / "run", "--epochs", 2, *SMALL_MODEL)
+    told = run("evaluate", folder / "run", folder / "i.parquet").output
+    assert f"-> {tmp_path}/{shown}/run/evaluation" in told
+
+
 def test_interrupted_training_ends_as_if_it_had_not_been(inside: Path, tmp_path: Path) -> None:
     args = ["--epochs", "4", "--device", "cpu", *SMALL_MODEL, "--set", "train.batch_size=2"]
     run("train", "--out", tmp_path / "whole", *args)

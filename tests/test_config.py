@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,33 @@ def test_errors_name_their_place(tmp_path: Path) -> None:
         parse_assignment("train.epochs")
     with pytest.raises(ConfigError, match=r"absent\.toml: no such file"):
         load_config(file=tmp_path / "absent.toml", environ={})
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "extract.decode_timeout_s=1e308",
+        "extract.clip_length=1000000000000",
+        "extract.batch_clips=99999999999999999999",
+        "extract.max_words=1000000000000",
+        "train.loader_workers=1000000000",
+        "train.learning_rate=1e308",
+        "train.clip_norm=1e308",
+        "train.warmup_steps=99999999999999999999",
+        "model.sigma=1e308",
+    ],
+)
+def test_numbers_beyond_any_use_are_refused(setting: str) -> None:
+    key, value = parse_assignment(setting)
+    with pytest.raises(ConfigError, match=f"{key.partition('.')[2]} must be .*at most"):
+        load_config({key: value}, environ={})
+
+
+def test_a_path_that_toml_cannot_hold_is_a_comment(tmp_path: Path) -> None:
+    config = load_config({"paths.run": os.fsdecode(b"caf\xe9"), "train.epochs": 7}, environ={})
+    (tmp_path / "c.toml").write_text(config_toml(config), encoding="utf-8")
+    assert r"# run is not UTF-8: caf\xe9" in config_toml(config)
+    assert load_config(file=tmp_path / "c.toml", environ={}).train.epochs == 7
 
 
 def test_values_come_back(tmp_path: Path) -> None:

@@ -126,6 +126,11 @@ def test_links_that_lead_nowhere(videos: Path, caplog: pytest.LogCaptureFixture)
     assert f"{videos}: 2 links in it lead nowhere and are left out, {videos / 'unmounted'} first" in caplog.text
 
 
+def test_a_link_that_a_glob_matches_and_that_leads_nowhere_fails_alone(videos: Path) -> None:
+    (videos / "gone.mp4").symlink_to("/no/such.mp4")
+    assert keys(str(videos / "*.mp4")) == ["gone.mp4", "one.mp4"]
+
+
 def test_boxes_are_found_through_links(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "real" / "1.JSON").touch()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,14 @@ def test_what_python_alone_would_accept_or_misname(text: bytes, cause: str) -> N
 
 def test_pairs_of_surrogates_and_a_byte_order_mark_are_text() -> None:
     assert parse_json(b'\xef\xbb\xbf["\\ud83d\\udc4b"]') == ["\N{WAVING HAND SIGN}"]
+
+
+def test_bytes_of_a_path_that_are_not_utf8_come_back_where_paths_stand() -> None:
+    name = os.fsdecode(b"caf\xe9.mp4")
+    assert parse_json(json.dumps([name]), has_paths=True) == [name]
+    for text, has_paths in ((json.dumps([name]), False), ('["\\ud83d"]', True)):
+        with pytest.raises(ValueError, match="surrogate"):
+            parse_json(text, has_paths=has_paths)
 
 
 def test_a_repeated_key_may_be_told(tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extract.clips import plan_clips
+from extract.errors import StoreError
 from extract.records import EncodedQuery, VideoFeatures, VideoRecord
+from extract.store.feature_store import FeatureStore
 from pipeline.data.dataset import Layout, collate, make_example, make_target
 from pipeline.data.index import read_index
 from pipeline.data.sampler import GroupedSampler
@@ -165,6 +167,17 @@ def test_a_batch_pads_and_keeps_order() -> None:
     assert batch.target is not None
     assert batch.target.box_mask.shape == (3, 9)
     assert (batch.inputs.features[0, 4:] == 0).all()
+
+
+def test_a_video_with_other_channels_than_the_model_s_is_refused(tmp_path: Path) -> None:
+    store = FeatureStore.open_for(tmp_path / "s.zarr", {"clip_length": 8})
+    clips = plan_clips(8, length=8, stride=4)
+    with store.write("v.mp4", channels=4) as writer:
+        writer.append(np.ones((1, 4, 7, 7), np.float16))
+        writer.finish(replace(record(8), key="v.mp4"), clip_frames=clips, frame_times=np.arange(9) / 10)
+    assert Layout(max_steps=200, channels=4).read(store, "v.mp4").i3d.shape == (1, 4, 7, 7)
+    with pytest.raises(StoreError, match=r"'v\.mp4' has 4 channels, the model takes 8"):
+        Layout(max_steps=200, channels=8).read(store, "v.mp4")
 
 
 def test_training_takes_sentences_of_a_video_side_by_side() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -10,9 +13,27 @@ from pathlib import Path
 import pytest
 
 from extract.errors import MediaError, WorkerDiedError
-from extract.parallel import Tell, spread
+from extract.parallel import Tell, _signals_later, spread
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_waits_until_the_workers_have_started(number: signal.Signals) -> None:
+    arrived = []
+    before = signal.signal(number, lambda came, _: arrived.append(came))
+    script = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
+    try:
+        with _signals_later():
+            os.kill(os.getpid(), number)
+            time.sleep(0.01)  # in which Python would call the handler
+            assert arrived == []
+            started = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        assert arrived == [number]
+    finally:
+        signal.signal(number, before)
+    assert started.stdout == "True\n"
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 @pytest.mark.parametrize("workers", [1, 2])

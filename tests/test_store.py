@@ -1,3 +1,4 @@
+import os
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -341,6 +342,22 @@ def test_credentials_are_not_shown() -> None:
     assert shown("ftp://user:secret@host/a?sig=secret") == "ftp://host/a"
     assert shown("s3://bucket/a.zarr") == "s3://bucket/a.zarr"
     assert shown("a/b@c?d") == "a/b@c?d"
+    assert shown("memory://") == "memory://"
+
+
+@pytest.mark.parametrize("name", ["a::b", "file:", "s3:", "a.zip", os.fsdecode(b"caf\xe9.zarr")])
+def test_a_path_is_no_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = os.fsdecode(b"/videos/caf\xe9.mp4")
+    store = FeatureStore.open_for(name, SETTINGS)
+    with store.write("a", channels=4) as writer:
+        writer.append(maps(1))
+        ranges = plan_clips(8, length=8, stride=4)
+        writer.finish(replace(record("a", 8), source=source), clip_frames=ranges, frame_times=np.arange(9) / 30)
+    assert (tmp_path / name / "zarr.json").is_file()
+    found = FeatureStore.open(name).record("a")
+    assert found is not None
+    assert found.source == source
     with pytest.raises(StoreError) as caught:
         FeatureStore.open_for("ftp://user:secret@127.0.0.1:1/a", SETTINGS)
     assert "secret" not in str(caught.value)

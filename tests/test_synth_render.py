@@ -15,7 +15,7 @@ from pipeline.data.index import read_index
 from pipeline.errors import RenderError
 from pipeline.synth import generate as run
 from pipeline.synth.generate import draw_videos
-from pipeline.synth.labels import seen_part
+from pipeline.synth.labels import read_labels, seen_part
 from pipeline.synth.language.sentences import Sample
 from pipeline.synth.rendering.renderer import Painter, box_of, shrink
 from pipeline.synth.rendering.world import load_mujoco
@@ -225,3 +225,26 @@ def test_box_holds_the_shirt() -> None:
         assert (likeness > 0.97).mean() > 0.1, (actor.category, actor.colour)
         checked += 1
     assert checked
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        ({"frame_count": 10**30}, "frame_count: it is 10"),
+        ({"span": [2, 9]}, "boxes: 2 boxes for a span of 7 frames"),
+        ({"span": [4, 2]}, "the span"),
+        ({"boxes": [[1, 2, 3], None]}, "boxes"),
+        ({"id": 7}, "id"),
+    ],
+)
+def test_labels_that_cannot_be_used_are_refused(tmp_path: Path, change: dict[str, Any], cause: str) -> None:
+    label = {
+        "id": "train-0000-0", "video": "train/0000.mp4", "query": "a dog runs", "kind": "declarative", "span": [2, 4],
+        "boxes": [[1, 2, 30, 40], None], "frame_count": 9, "fps": 10.0, "split": "train",
+    }  # fmt: skip
+    path = tmp_path / "0000.json"
+    path.write_text(json.dumps([label]))
+    assert [sample.span for sample in read_labels(path)] == [(2, 4)]
+    path.write_text(json.dumps([label | change]))
+    with pytest.raises(OutputError, match=rf"0000\.json: damaged \(.*{cause}.*; remove it, and draw again"):
+        read_labels(path)

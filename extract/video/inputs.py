@@ -108,9 +108,12 @@ def _expand(path: Path, pattern: str, *, within: Path | None = None) -> Iterator
         )
     elif not os.path.lexists(path) and glob.has_magic(pattern) and (matches := _matches(pattern)):
         for match in matches:
-            yield from _expand(match, glob.escape(str(match)), within=within)
-    elif (within is not None or os.path.islink(path)) and path.suffix.lower() in VIDEO_SUFFIXES:  # noqa: PTH114
-        yield path, path.parent  # one of thousands, or a link that leads nowhere: it fails alone, others go on
+            if match.suffix.lower() in VIDEO_SUFFIXES and not match.exists():
+                yield match, match.parent  # a link that leads nowhere: as in a folder, it fails by itself
+            else:
+                yield from _expand(match, glob.escape(str(match)), within=within)
+    elif within is not None and path.suffix.lower() in VIDEO_SUFFIXES:
+        yield path, path.parent  # one of thousands: it fails by itself, and the others go on
     else:
         raise MissingInputError(f"{path}: no such file or folder; check the path")
 
