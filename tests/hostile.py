@@ -248,7 +248,10 @@ class Damage:
         return len(head).to_bytes(8, "little") + head + body
 
     def _table(self, path: Path) -> None:
-        table = pq.read_table(path)
+        try:
+            table = pq.read_table(path)
+        except OSError as error:  # what arrow raises for damaged pages
+            raise ValueError(str(error)) from error
         columns, schema = table.to_pydict(), table.schema
         name = list(columns)[int(self.where * len(columns))]
         match self.kind:

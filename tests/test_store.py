@@ -361,3 +361,11 @@ def test_a_path_is_no_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name:
     with pytest.raises(StoreError) as caught:
         FeatureStore.open_for("ftp://user:secret@127.0.0.1:1/a", SETTINGS)
     assert "secret" not in str(caught.value)
+
+
+def test_a_damaged_list_of_queries_is_one_line_to_a_writer_too(tmp_path: Path) -> None:
+    store = FeatureStore.open_for(tmp_path / "s.zarr", SETTINGS)
+    store.add_queries("v", {"the man": query("the", "man")})
+    (tmp_path / "s.zarr" / "text" / "zarr.json").write_text('{"a')
+    with pytest.raises(StoreError, match=r"the list of its queries cannot be read .*verify .* --repair"):
+        store.add_queries("w", {"the man": query("the", "man")})

@@ -459,8 +459,10 @@ class FeatureStore:
             line[: len(query.words)] = [row_of[word] for word in query.words]
         unknown = sorted({word for query in merged.values() for word in query.unknown})
         place = self.root / "text"
+        with reading(self.place, "the list of its queries", self._mend):
+            is_new = group_attributes(place) is None
         with writing(self.place, "its queries"):
-            if group_attributes(place) is None:
+            if is_new:
                 write_group(place, {})
             with refilling(place / level(encoding), {"unknown": unknown}) as content:
                 content.write("queries", np.array(list(merged), object), ("query",))
