@@ -29,6 +29,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice, pairwise
 from multiprocessing.connection import Connection
+from statistics import median
 
 import av
 import numpy as np
@@ -396,7 +397,10 @@ def open_av(path: str) -> Source:
         if is_avi and stamp_s is not None:
             # The decoder of B-frames holds back some packets, one frame each. A pause that lies between them, as where
             # the picture starts late, is no part of that delay.
-            delay_s = sum(dts_s < stamp_s - SAME_S for dts_s in begins.decoded_s) / fps
+            # The rate that an avi announces may be a multiple of that of its frames.
+            steps_s = [after - before for before, after in pairwise(begins.decoded_s)]
+            step_s = median(steps_s) if steps_s else 1 / fps
+            delay_s = step_s * sum(dts_s < stamp_s - SAME_S for dts_s in begins.decoded_s)
             presented_s = stamp_s - delay_s
     else:
         presented_s = stamp_s
