@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import re
 import shutil
@@ -483,6 +484,18 @@ def test_an_epoch_that_went_wrong_is_not_saved(tmp_path: Path, total: float, wei
     else:
         with pytest.raises(TrainingError, match=f"epoch 1 at its end: {cause}.*no epoch was saved"):
             check.end_epoch(report, 2.0, state)
+
+
+@pytest.mark.parametrize(("size", "total"), [(math.inf, 1.0), (math.nan, 1.0), (1.0, math.nan)])
+def test_a_mean_loss_that_is_not_finite_is_not_saved(tmp_path: Path, size: float, total: float) -> None:
+    check = DivergenceCheck(tmp_path, TrainConfig(), [])
+    report = EpochReport(epoch=1, losses={"size": size}, total=total, learning_rate=1.0)
+    wrong = "total" if size == 1.0 else "size"
+    with pytest.raises(
+        TrainingError, match=rf"at its end: the mean loss is not finite \({wrong}\); no epoch was saved"
+    ):
+        check.end_epoch(report, 1.0, {})
+    assert check.reports == []
 
 
 def test_features_and_words_that_are_not_finite_are_named(

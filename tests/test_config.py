@@ -60,6 +60,7 @@ def test_the_file_in_the_folder_is_found(tmp_path: Path, monkeypatch: pytest.Mon
         ("[extract]\nweights = ''\n", "extract.weights = '': it is empty"),
         ("[train]\nseed = 99999999999999999999\n", "train.seed must lie between"),
         ("[train]\nbatch_size = 99999999999\n", "train.batch_size must be at most"),
+        ("[train]\nlearning_rate = 1e38\n", r"train.learning_rate must be at most 1e\+30"),
         ("[tool.other]\nx = 1\n", "unknown key tool"),
     ],
 )

@@ -217,6 +217,45 @@ def test_an_avi_that_starts_late(tmp_path: Path) -> None:
         assert seconds(path, opened) == pytest.approx([2 + t for t in SIX], abs=1e-4)
 
 
+@pytest.mark.parametrize("rate", [10, 20], ids=["its own rate", "twice its rate"])
+@pytest.mark.parametrize("late_s", [0.0, 0.5, 2.0, 4.0])
+def test_a_late_picture_of_an_avi_with_b_frames(tmp_path: Path, late_s: float, rate: int) -> None:
+    """The muxer puts the first packet at 0; all others have their time. Each frame waits for one packet in decoding."""
+    path = tmp_path / "a.avi"
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("mpeg4", rate=rate, options={"bf": "1", "b_strategy": "0"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        packets = []
+        for frame in moving_square(6):
+            packets += stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24"))
+        packets += stream.encode(None)
+        for number, packet in enumerate(packets):
+            packet.time_base, packet.dts = Fraction(1, rate), round(rate * (late_s + number / 10))
+            packet.pts = packet.dts
+            out.mux(packet)
+    for opened in (by_av, chosen):
+        assert seconds(path, opened) == pytest.approx([late_s + t for t in SIX], abs=1e-4)
+
+
+def test_an_empty_packet_repeats_a_frame(tmp_path: Path) -> None:
+    """As Theora has them: the frame before it stays, and the file can be read."""
+    path = tmp_path / "a.nut"
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        packets = []
+        for frame in moving_square(6):
+            packets += stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24"))
+        for number, packet in enumerate([*packets, *stream.encode(None)]):
+            whole = packet
+            if number == 3:
+                whole = av.Packet(b"")
+                whole.stream, whole.pts, whole.dts, whole.time_base = stream, packet.pts, packet.dts, packet.time_base
+            out.mux(whole)
+    for opened in (by_av, chosen):
+        assert seconds(path, opened) == pytest.approx([0.0, 0.1, 0.2, 0.4, 0.5], abs=1e-4)
+
+
 TUBE = Tube(span=(0, 2), boxes=np.array([[4.0, 20.0, 20.0, 40.0]] * 2, np.float32), score=1.0)
 
 

@@ -126,6 +126,7 @@ SAME = {
     "quote inside": ("dog'cat", "dog cat"),
     "foreign punctuation": ("\u300adog\u300b\u3002cat", "dog cat"),
     "number": ("no.8", "no 8"),
+    "number beside letters": ("dog2 and 17men at 12:30pm", "dog 2 and 17 men at 12 30 pm"),
     "emoji": ("\U0001f600dog\U0001f600cat\u2764\ufe0f", "dog cat"),
     "family of emoji": ("dog \U0001f468\u200d\U0001f469\u200d\U0001f467", "dog"),
     "keycap": ("1\ufe0f\u20e3 dog", "1 dog"),

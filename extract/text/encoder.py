@@ -18,6 +18,7 @@ from extract.text.spelling import spellings
 from extract.text.vectors import load_vectors
 
 _HYPHENATED = re.compile(r"[^\W_]+(?:-[^\W_]+)+")
+_NUMBER_OR_LETTERS = re.compile(r"\d+|\D+")
 _SHOWN = 80
 """Characters of a query in a message."""
 
@@ -27,9 +28,9 @@ class QueryEncoder:
 
     Words are spaCy's English tokens of the normalized query that have a letter or a digit, at most `max_words`
     of them. A word is looked up as it is written, in lower case, without accents and in the singular. What is
-    hyphenated stays one word if it has a vector; what is joined otherwise and has none is split at its
-    punctuation. A word without a vector gets the mean of all vectors: the least informed guess that has the
-    right scale.
+    hyphenated stays one word if it has a vector. What is joined otherwise and has none is split at its
+    punctuation, and between digits and letters. A word without a vector gets the mean of all vectors: the least
+    informed guess that has the right scale.
     """
 
     def __init__(self, vectors: str, *, max_words: int) -> None:
@@ -84,8 +85,12 @@ class QueryEncoder:
     def _words(self, text: str) -> Iterator[str]:
         for token in self._tokenizer(text):
             word = token.text
-            if word.isalnum() or (any(map(str.isalnum, word)) and self._is_known(word)):
+            if any(map(str.isalnum, word)) and self._is_known(word):
                 yield word
+            elif word.isalnum():
+                # "dog2" is two words if both are known.
+                parts = _NUMBER_OR_LETTERS.findall(word)
+                yield from parts if all(map(self._is_known, parts)) else [word]
             elif (apart := parted(word)) != word:
                 if apart:
                     yield from self._words(apart)

@@ -29,6 +29,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice, pairwise
 from multiprocessing.connection import Connection
+from statistics import median
 
 import av
 import numpy as np
@@ -266,8 +267,8 @@ class Beginning:
     """Whether an edit list hides one of them."""
     at_s: float
     """When the first frame is presented, on the container's clock."""
-    first_dts_s: float
-    """When the first one is to be decoded, on the same clock."""
+    decoded_s: tuple[float, ...]
+    """When each one is to be decoded, on the same clock; those without a stamp are left out."""
 
 
 def _beginning(path: str) -> Beginning:
@@ -287,7 +288,7 @@ def _beginning(path: str) -> Beginning:
             with_key=bool(packets) and packets[0].is_keyframe,
             is_hidden=any(packet.is_discard for packet in packets),
             at_s=at_s,
-            first_dts_s=((packets and packets[0].dts) or 0) * tick_s,
+            decoded_s=tuple(packet.dts * tick_s for packet in packets if packet.dts is not None),
         )
 
 
@@ -318,9 +319,17 @@ def _best(container: InputContainer) -> VideoStream:
 def _next_picture(container: InputContainer, stream: VideoStream) -> av.VideoFrame | None:
     """The next key picture; None where there is none to be had."""
     try:
-        return next(container.decode(stream), None)
+        return next(_decoded(container, stream), None)
     except av.FFmpegError:
         return None
+
+
+def _decoded(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
+    """Frames as they are decoded. Raises av.FFmpegError."""
+    for packet in container.demux(stream):
+        # An empty packet with a stamp repeats the frame before it, as in Theora; decoders take it for an error.
+        if packet.size or packet.dts is None:
+            yield from packet.decode()
 
 
 def _is_odd(frame: av.VideoFrame, codec: str) -> bool:
@@ -372,7 +381,7 @@ def open_av(path: str) -> Source:
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = THREADS
         announced_s = _stream_end_s(stream, container)  # now: some containers change their clock as they are read
-        decoded = container.decode(stream)
+        decoded = _decoded(container, stream)
         first = next(decoded)
     except (av.FFmpegError, OSError, StopIteration) as error:
         raise NoVideoError(NO_VIDEO) from error
@@ -384,9 +393,15 @@ def open_av(path: str) -> Source:
     stamp_s, delay_s = _stamp_s(first, is_avi), 0.0
     if is_avi or stamp_s is None:
         begins = _beginning(path)
-        presented_s = begins.first_dts_s if is_avi else begins.at_s
-        # An avi's decoder waits for frames that are shown before.
-        delay_s = stamp_s - presented_s if is_avi and stamp_s is not None else 0.0
+        presented_s = begins.at_s
+        if is_avi and stamp_s is not None:
+            # The decoder of B-frames holds back some packets, one frame each. A pause that lies between them, as where
+            # the picture starts late, is no part of that delay.
+            # The rate that an avi announces may be a multiple of that of its frames.
+            steps_s = [after - before for before, after in pairwise(begins.decoded_s)]
+            step_s = median(steps_s) if steps_s else 1 / fps
+            delay_s = step_s * sum(dts_s < stamp_s - SAME_S for dts_s in begins.decoded_s)
+            presented_s = stamp_s - delay_s
     else:
         presented_s = stamp_s
     origin = _origin_s(container, presented_s)

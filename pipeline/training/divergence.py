@@ -86,8 +86,10 @@ class DivergenceCheck:
             state: of model, optimizer and schedule, as it would be saved.
 
         Raises:
-            TrainingError: a number of the state is not finite, or the loss has grown by more than GROWTH.
+            TrainingError: a number of the report or the state is not finite, or the loss has grown by more than GROWTH.
         """
+        if wrong := [name for name, value in report.values.items() if not math.isfinite(value)]:
+            self._end("its end", f"the mean loss is not finite ({', '.join(wrong)})")
         first = self._reports[0].total if self._reports else first_loss
         if report.total > GROWTH * max(abs(first), 1.0):
             self._end("its end", f"the loss grew from {first:.4g} to {report.total:.4g}")
