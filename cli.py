@@ -452,19 +452,20 @@ def text(index: Path | None, store: str | None, config_file: Path | None, assign
     help="The paper's model, our extension of it, or the paper's baseline.",
 )
 @click.option("--epochs", type=int, help="[train.epochs]")
+@click.option("--val", metavar="SPLIT", help="Score this split of INDEX after each epoch. [train.val]")
 @force_option
 @device_option
 @_with(config_options)
 def train(
-    index: Path | None, store: str | None, run: Path | None, model_name: str, epochs: int | None, force: bool,
-    device: str | None, config_file: Path | None, assignments: tuple[str, ...],
+    index: Path | None, store: str | None, run: Path | None, model_name: str, epochs: int | None, val: str | None,
+    force: bool, device: str | None, config_file: Path | None, assignments: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Train a model on the labeled samples of INDEX.
 
     A run that was interrupted goes on after its last whole epoch. Under torchrun it uses all processes.
     """
     flags = {"paths.index": index, "paths.store": store, "paths.run": run, "train.epochs": epochs,
-             "device": device}  # fmt: skip
+             "train.val": val, "device": device}  # fmt: skip
     from model.registry import model_config
     from pipeline.outputs.places import run_output, settings_inputs
     from pipeline.training.trainer import train as run_training
@@ -484,10 +485,11 @@ def train(
 
         def on_epoch(report: EpochReport) -> None:
             shown = report.epoch in (1, config.train.epochs) or report.epoch % max(1, config.train.epochs // 10) == 0
-            if shown or report.skipped:
+            if shown or report.skipped or report.validation:
                 parts = "  ".join(f"{name} {value:.4f}" for name, value in report.losses.items())
                 skipped = f"  {report.skipped} steps skipped: not finite" if report.skipped else ""
-                _say(f"epoch {report.epoch:4d}  loss {report.total:.4f}  ({parts}){skipped}")
+                scores = "".join(f"  {name} {value:.4f}" for name, value in report.validation.items())
+                _say(f"epoch {report.epoch:4d}  loss {report.total:.4f}  ({parts}){scores}{skipped}")
 
         result = run_training(
             paths.index, paths.store, paths.run, config, force=force, on_epoch=on_epoch, on_batch=on_batch
