@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from extract.io.outputs import Inputs, Output
     from model.config import ModelConfig
     from pipeline.benchmark.data import Size
+    from pipeline.checkpoint import Use
     from pipeline.config import Config
     from pipeline.evaluation.protocols import Protocol
     from pipeline.evaluation.score import Report
@@ -123,6 +124,8 @@ config_options = (
 )  # fmt: skip
 store_option = click.option("--store", type=_PLACE, help="Feature store, a folder or fsspec URL. [paths.store]")
 force_option = click.option("--force", is_flag=True, help="Write over what gkcmn-pipe did not write.")
+use_option = click.option("--use", type=click.Choice(["last", "best"]), default="last", show_default=True,
+                          help="Weights of the last epoch, or of the best one by `train --val`.")  # fmt: skip
 device_option = click.option("--device", help="auto, cpu, cuda or cuda:N. [device]")
 
 
@@ -506,13 +509,14 @@ def train(
 @store_option
 @split_option
 @click.option("--out", type=_PATH, help="Folder for the results. [default: RUN/evaluation]")
+@use_option
 @force_option
 @_with(scoring_options)
 @device_option
 @_with(config_options)
 def evaluate(
-    run: Path | None, index: Path | None, store: str | None, split: str | None, out: Path | None, force: bool,
-    protocol: Protocol, temporal_gt: bool, thresholds: tuple[float, ...],
+    run: Path | None, index: Path | None, store: str | None, split: str | None, out: Path | None, use: Use,
+    force: bool, protocol: Protocol, temporal_gt: bool, thresholds: tuple[float, ...],
     device: str | None, config_file: Path | None, assignments: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Predict with a trained RUN, and score as `score` does, the samples of INDEX.
@@ -532,7 +536,7 @@ def evaluate(
     with _progress() as progress:
         task = progress.add_task("evaluate", total=None, rate="")
         report = run_evaluation(
-            paths.run, paths.index, paths.store, device=config.device, out=out, split=split,
+            paths.run, paths.index, paths.store, device=config.device, out=out, split=split, use=use,
             protocol=protocol, temporal_gt=temporal_gt, thresholds=thresholds,
             on_batch=lambda done, total: progress.update(task, completed=done, total=total),
         )  # fmt: skip
@@ -717,6 +721,7 @@ def _prepare(
 @click.argument("video", type=_PATH)
 @click.argument("query")
 @click.option("--checkpoint", type=_PATH, help="Folder of a trained run. [paths.run]")
+@use_option
 @click.option("--json", "json_file", type=_OUTPUT, help="Write the whole tube as JSON.")
 @click.option("--overlay", type=_OUTPUT, help="Write the video with the tube drawn on it.")
 @force_option
@@ -724,7 +729,7 @@ def _prepare(
 @device_option
 @_with(config_options)
 def ground(
-    video: Path, query: str, checkpoint: Path | None, json_file: Path | None, overlay: Path | None,
+    video: Path, query: str, checkpoint: Path | None, use: Use, json_file: Path | None, overlay: Path | None,
     force: bool, store: str | None, device: str | None, config_file: Path | None, assignments: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Find the tube in VIDEO that QUERY speaks of.
@@ -758,7 +763,7 @@ def ground(
         found = run_grounding(
             video, query, run,
             device=config.device, store_place=store, spare_place=config.paths.store,
-            decode_timeout_s=config.extract.decode_timeout_s, on_clips=on_clips,
+            decode_timeout_s=config.extract.decode_timeout_s, use=use, on_clips=on_clips,
         )  # fmt: skip
     if found.record.fault is not None:
         _warn(f"{video}: {found.record.fault}; took what came")

@@ -1,4 +1,4 @@
-"""Training: validation after each epoch."""
+"""Training: validation after each epoch, and the best weights."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from safetensors.torch import load_file
 
 from cli import main
 from extract.errors import GkcmnError
-from pipeline.checkpoint import WEIGHTS
+from extract.io.tensors import load_tensors
+from pipeline.checkpoint import BEST, WEIGHTS, load_model
+from pipeline.errors import CheckpointError
 from pipeline.evaluation.evaluate import evaluate
-from pipeline.training.run_log import LOG, EpochReport, read_log
+from pipeline.training.run_log import LOG, EpochReport, best_epoch, read_log
+from pipeline.training.validation import Validation
 from tests.media import square_sample, write_index_lines
 from tests.test_checkpoint import QUERIES, config_of, make_store, train
 
@@ -99,3 +102,39 @@ def test_a_split_that_the_index_lacks_is_refused(root: Path, tmp_path: Path) -> 
 def test_a_report_keeps_its_scores() -> None:
     report = EpochReport(epoch=1, losses={"a": 1.0}, total=1.0, learning_rate=0.1, validation={"m_vIoU": 0.5})
     assert report.values["val_m_vIoU"] == 0.5
+
+
+def report_of(epoch: int, m_viou: float | None) -> EpochReport:
+    scores = {} if m_viou is None else {"m_vIoU": m_viou}
+    return EpochReport(epoch=epoch, losses={}, total=1.0, learning_rate=0.1, validation=scores)
+
+
+def test_the_best_epoch_is_the_first_with_the_highest_score() -> None:
+    assert best_epoch([]) is None
+    assert best_epoch([report_of(1, None)]) is None
+    assert best_epoch([report_of(number, value) for number, value in enumerate((None, 0.2, 0.5, 0.5, 0.1), 1)]) == 3
+
+
+def test_the_best_weights_are_kept_when_a_run_is_resumed(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = iter((0.1, 0.6, 0.6, 0.3))
+    monkeypatch.setattr(Validation, "scores", lambda *_: {"m_vIoU": next(values)})
+    run = tmp_path / "run"
+    train(config_of(root, epochs=2, val="val"), run)
+    assert same_weights(run / BEST, run / WEIGHTS)
+    best = load_file(run / BEST)
+    (run / BEST).unlink()  # as if the process had ended before it was written
+    train(config_of(root, epochs=4, val="val"), run)
+    found = load_file(run / BEST)
+    assert all(torch.equal(found[name], best[name]) for name in best)
+    assert load_tensors(run / BEST)[1]["epochs"] == "2"
+    assert not same_weights(run / BEST, run / WEIGHTS)
+    assert [report.validation["m_vIoU"] for report in read_log(run)] == [0.1, 0.6, 0.6, 0.3]
+    state = load_model(run, "best")[0].state_dict()
+    assert all(torch.equal(state[name], best[name]) for name in best)
+
+
+def test_a_run_without_validation_has_no_best_weights(root: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"best\.safetensors: missing; train the run with --val"):
+        load_model(root / "plain", "best")

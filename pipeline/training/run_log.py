@@ -52,6 +52,12 @@ class EpochReport:
         }
 
 
+def best_epoch(reports: Sequence[EpochReport]) -> int | None:
+    """Return the epoch with the highest m_vIoU, the first one of equals; None if no epoch was validated."""
+    scored = [report for report in reports if "m_vIoU" in report.validation]
+    return max(scored, key=lambda report: report.validation["m_vIoU"]).epoch if scored else None
+
+
 def write_log(run: Path, reports: Sequence[EpochReport]) -> None:
     """Write a run's whole log. Raises OutputError."""
     lines = [json.dumps({**report.values, CHECKSUM: content_checksum(report.values)}) + "\n" for report in reports]

@@ -344,7 +344,8 @@ def _logged(run: Path, epochs: int) -> list[EpochReport]:
 def _resume(run: Path, settings: RunSettings) -> tuple[Progress | None, RunSettings]:
     """Return how far the run in that folder has come, if it was begun with the same settings and samples.
 
-    What may change is the device, how samples are loaded, the validation split, and the number of epochs where no decay is laid over them.
+    What may change is the device, how samples are loaded, the validation split, and the number of epochs where no
+    decay is laid over them.
     The settings are returned with the name of the run.
     """
     progress = load_progress(run)
