@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from extract.io.outputs import Inputs, Output
     from model.config import ModelConfig
     from pipeline.benchmark.data import Size
+    from pipeline.checkpoint import Use
     from pipeline.config import Config
     from pipeline.evaluation.protocols import Protocol
     from pipeline.evaluation.score import Report
@@ -123,6 +124,8 @@ config_options = (
 )  # fmt: skip
 store_option = click.option("--store", type=_PLACE, help="Feature store, a folder or fsspec URL. [paths.store]")
 force_option = click.option("--force", is_flag=True, help="Write over what gkcmn-pipe did not write.")
+use_option = click.option("--use", type=click.Choice(["last", "best"]), default="last", show_default=True,
+                          help="Weights of the last epoch, or of the best one by `train --val`.")  # fmt: skip
 device_option = click.option("--device", help="auto, cpu, cuda or cuda:N. [device]")
 
 
@@ -452,19 +455,20 @@ def text(index: Path | None, store: str | None, config_file: Path | None, assign
     help="The paper's model, our extension of it, or the paper's baseline.",
 )
 @click.option("--epochs", type=int, help="[train.epochs]")
+@click.option("--val", metavar="SPLIT", help="Score this split of INDEX after each epoch. [train.val]")
 @force_option
 @device_option
 @_with(config_options)
 def train(
-    index: Path | None, store: str | None, run: Path | None, model_name: str, epochs: int | None, force: bool,
-    device: str | None, config_file: Path | None, assignments: tuple[str, ...],
+    index: Path | None, store: str | None, run: Path | None, model_name: str, epochs: int | None, val: str | None,
+    force: bool, device: str | None, config_file: Path | None, assignments: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Train a model on the labeled samples of INDEX.
 
     A run that was interrupted goes on after its last whole epoch. Under torchrun it uses all processes.
     """
     flags = {"paths.index": index, "paths.store": store, "paths.run": run, "train.epochs": epochs,
-             "device": device}  # fmt: skip
+             "train.val": val, "device": device}  # fmt: skip
     from model.registry import model_config
     from pipeline.outputs.places import run_output, settings_inputs
     from pipeline.training.trainer import train as run_training
@@ -484,10 +488,11 @@ def train(
 
         def on_epoch(report: EpochReport) -> None:
             shown = report.epoch in (1, config.train.epochs) or report.epoch % max(1, config.train.epochs // 10) == 0
-            if shown or report.skipped:
+            if shown or report.skipped or report.validation:
                 parts = "  ".join(f"{name} {value:.4f}" for name, value in report.losses.items())
                 skipped = f"  {report.skipped} steps skipped: not finite" if report.skipped else ""
-                _say(f"epoch {report.epoch:4d}  loss {report.total:.4f}  ({parts}){skipped}")
+                scores = "".join(f"  {name} {value:.4f}" for name, value in report.validation.items())
+                _say(f"epoch {report.epoch:4d}  loss {report.total:.4f}  ({parts}){scores}{skipped}")
 
         result = run_training(
             paths.index, paths.store, paths.run, config, force=force, on_epoch=on_epoch, on_batch=on_batch
@@ -504,13 +509,14 @@ def train(
 @store_option
 @split_option
 @click.option("--out", type=_PATH, help="Folder for the results. [default: RUN/evaluation]")
+@use_option
 @force_option
 @_with(scoring_options)
 @device_option
 @_with(config_options)
 def evaluate(
-    run: Path | None, index: Path | None, store: str | None, split: str | None, out: Path | None, force: bool,
-    protocol: Protocol, temporal_gt: bool, thresholds: tuple[float, ...],
+    run: Path | None, index: Path | None, store: str | None, split: str | None, out: Path | None, use: Use,
+    force: bool, protocol: Protocol, temporal_gt: bool, thresholds: tuple[float, ...],
     device: str | None, config_file: Path | None, assignments: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Predict with a trained RUN, and score as `score` does, the samples of INDEX.
@@ -530,7 +536,7 @@ def evaluate(
     with _progress() as progress:
         task = progress.add_task("evaluate", total=None, rate="")
         report = run_evaluation(
-            paths.run, paths.index, paths.store, device=config.device, out=out, split=split,
+            paths.run, paths.index, paths.store, device=config.device, out=out, split=split, use=use,
             protocol=protocol, temporal_gt=temporal_gt, thresholds=thresholds,
             on_batch=lambda done, total: progress.update(task, completed=done, total=total),
         )  # fmt: skip
@@ -715,6 +721,7 @@ def _prepare(
 @click.argument("video", type=_PATH)
 @click.argument("query")
 @click.option("--checkpoint", type=_PATH, help="Folder of a trained run. [paths.run]")
+@use_option
 @click.option("--json", "json_file", type=_OUTPUT, help="Write the whole tube as JSON.")
 @click.option("--overlay", type=_OUTPUT, help="Write the video with the tube drawn on it.")
 @force_option
@@ -722,7 +729,7 @@ def _prepare(
 @device_option
 @_with(config_options)
 def ground(
-    video: Path, query: str, checkpoint: Path | None, json_file: Path | None, overlay: Path | None,
+    video: Path, query: str, checkpoint: Path | None, use: Use, json_file: Path | None, overlay: Path | None,
     force: bool, store: str | None, device: str | None, config_file: Path | None, assignments: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Find the tube in VIDEO that QUERY speaks of.
@@ -756,7 +763,7 @@ def ground(
         found = run_grounding(
             video, query, run,
             device=config.device, store_place=store, spare_place=config.paths.store,
-            decode_timeout_s=config.extract.decode_timeout_s, on_clips=on_clips,
+            decode_timeout_s=config.extract.decode_timeout_s, use=use, on_clips=on_clips,
         )  # fmt: skip
     if found.record.fault is not None:
         _warn(f"{video}: {found.record.fault}; took what came")

@@ -2,6 +2,8 @@
 
 config.json         format, the resolved configuration, what the features were made with, and a checksum
 model.safetensors   weights of the newest epoch, with a digest
+best.safetensors    weights of the epoch with the highest m_vIoU on the validation split, in the same format; only in a
+                    run that was validated
 training.pt         the same weights, optimizer, progress and log, of one moment
 log.jsonl           one line an epoch (`pipeline.training.run_log`)
 
@@ -15,7 +17,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
@@ -30,10 +32,13 @@ from model.base import Grounder
 from model.registry import build_model, state_shapes
 from pipeline.config import Config, build_config, config_values
 from pipeline.errors import CheckpointError, ConfigError
-from pipeline.training.run_log import CHECKSUM, EpochReport, content_checksum, parse_report
+from pipeline.training.run_log import CHECKSUM, EpochReport, best_epoch, content_checksum, parse_report
 
 FORMAT = 3
 CONFIG, WEIGHTS, TRAINING = "config.json", "model.safetensors", "training.pt"
+BEST = "best.safetensors"
+Use = Literal["last", "best"]
+"""Weights of a run: of its last epoch, or of the epoch with the highest m_vIoU on the validation split."""
 _RESTORE = "restore it from a copy, or train into another folder"
 _DIVERGED = "its training had diverged; train into another folder with a lower train.learning_rate"
 
@@ -137,7 +142,7 @@ def load_settings(run: Path) -> RunSettings:
 
 
 def save_progress(run: Path, progress: Progress) -> None:
-    """Write training.pt, then model.safetensors: each replaces its predecessor whole. Raises OutputError."""
+    """Write training.pt, then the files of `save_weights`: each replaces its predecessor whole. Raises OutputError."""
     content = {
         "epochs": progress.epochs,
         "state": dict(progress.state),
@@ -150,11 +155,18 @@ def save_progress(run: Path, progress: Progress) -> None:
 
 
 def save_weights(run: Path, progress: Progress) -> None:
-    """Write model.safetensors from `progress.state["model"]`. Raises OutputError."""
+    """Write model.safetensors, and best.safetensors if no earlier epoch was better. Raises OutputError."""
+    _save_weights(run / WEIGHTS, progress)
+    if progress.reports is not None and best_epoch(progress.reports) == progress.epochs:
+        _save_weights(run / BEST, progress)
+
+
+def _save_weights(path: Path, progress: Progress) -> None:
+    """Write one file of weights from `progress.state["model"]`. Raises OutputError."""
     metadata = {"format": str(FORMAT), "epochs": str(progress.epochs)}
     if progress.run is not None:
         metadata["run"] = progress.run
-    with replacing(run / WEIGHTS) as partial:
+    with replacing(path) as partial:
         try:
             save_tensors(partial, progress.state["model"], metadata)
         except SafetensorError as error:  # how safetensors names an error of the disk
@@ -186,13 +198,26 @@ def load_progress(run: Path) -> Progress | None:
     return progress
 
 
-def load_model(run: Path) -> tuple[Grounder[Any], RunSettings]:
-    """A run's model, ready for inference on the CPU, and its settings. Raises CheckpointError."""
+def load_model(run: Path, use: Use = "last") -> tuple[Grounder[Any], RunSettings]:
+    """Load a run's model in evaluation mode on the CPU, and its settings.
+
+    Args:
+        run: folder of the run.
+        use: "last" reads model.safetensors, "best" reads best.safetensors.
+
+    Raises:
+        CheckpointError: a file is missing, damaged or of another run.
+    """
     settings = load_settings(run)
-    path = run / WEIGHTS
+    path = run / (BEST if use == "best" else WEIGHTS)
+    rewrite = _RESTORE if use == "best" else _rewrite(run)
     try:
         weights, metadata = load_tensors(path)
     except FileNotFoundError:
+        if use == "best":
+            raise CheckpointError(
+                f"{path}: missing; train the run with --val, or use the weights of its last epoch"
+            ) from None
         if is_file(run / TRAINING):
             raise CheckpointError(
                 f"{path}: missing; write it again from {TRAINING} with: gkcmn-pipe train --out {run}"
@@ -203,11 +228,11 @@ def load_model(run: Path) -> tuple[Grounder[Any], RunSettings]:
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror}); check its path and rights") from error
     except ValueError as error:
-        raise CheckpointError(f"{path}: damaged ({first_line(error)}); {_rewrite(run)}") from error
+        raise CheckpointError(f"{path}: damaged ({first_line(error)}); {rewrite}") from error
     if unknown := sorted(metadata.keys() - {"format", "epochs", "run", DIGEST}):
-        raise CheckpointError(f"{path}: damaged (its metadata holds {unknown[0]!r}); {_rewrite(run)}")
+        raise CheckpointError(f"{path}: damaged (its metadata holds {unknown[0]!r}); {rewrite}")
     if None not in (settings.run, metadata.get("run")) and settings.run != metadata["run"]:
-        raise CheckpointError(f"{path}: of another run than {run / CONFIG}; {_rewrite(run)}")
+        raise CheckpointError(f"{path}: of another run than {run / CONFIG}; {rewrite}")
     try:
         _check_shapes(weights, state_shapes(settings.config.model))
     except ValueError as error:

@@ -71,6 +71,8 @@ class TrainConfig:
     """Processes that read samples ahead."""
     cache_mb: int = 1024
     """Memory for features that are kept between epochs, for each loader process."""
+    val: str | None = None
+    """Split of the index that is predicted and scored after each epoch. It does not change the weights."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "sentences_per_video"):

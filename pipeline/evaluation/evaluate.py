@@ -10,7 +10,7 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from extract.store.feature_store import FeatureStore
-from pipeline.checkpoint import load_model
+from pipeline.checkpoint import Use, load_model
 from pipeline.console.score_figure import write_figure
 from pipeline.data.dataset import GroundingDataset, collate
 from pipeline.data.index import of_split, read_index, train_samples
@@ -36,6 +36,7 @@ def evaluate(
     temporal_gt: bool = False,
     thresholds: Sequence[float] = THRESHOLDS,
     batch_size: int = 16,
+    use: Use = "last",
     on_batch: Callable[[int, int], None] = lambda *_: None,
 ) -> Report:
     """Predict and score every sample; write predictions.jsonl, scores.json and scores.png into `out`.
@@ -51,6 +52,7 @@ def evaluate(
         temporal_gt: predict boxes over the true span, and compare nothing else.
         thresholds: R of vIoU@R.
         batch_size: samples at once; does not change a result.
+        use: weights of the run's last epoch, or of its best one by validation ("best").
         on_batch: called with the batches done and in all.
 
     Raises:
@@ -58,7 +60,7 @@ def evaluate(
     """
     run, index = Path(run), Path(index)
     out = run / "evaluation" if out is None else Path(out)
-    model, settings = load_model(run)
+    model, settings = load_model(run, use)
     everything = read_index(index)
     features = FeatureStore.open(store)
     check_features(settings, features, run)

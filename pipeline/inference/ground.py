@@ -9,6 +9,7 @@ from extract.errors import MissingInputError
 from extract.extraction import OnClips
 from extract.io.files import is_file, write_text
 from extract.io.names import name_text
+from pipeline.checkpoint import Use
 from pipeline.inference.predictor import Grounding, GroundingPredictor
 
 
@@ -21,6 +22,7 @@ def ground(
     store_place: str | None = None,
     spare_place: str | None = None,
     decode_timeout_s: float = 60.0,
+    use: Use = "last",
     on_clips: OnClips = lambda *_: None,
 ) -> Grounding:
     """Find the tube that one query describes in one video.
@@ -33,6 +35,7 @@ def ground(
         store_place: a store to read the features from, and to add them to.
         spare_place: a store that is used in the same way if none is named, it exists, and its settings fit the run.
         decode_timeout_s: seconds without a frame after which the decoder is stopped.
+        use: weights of the run's last epoch, or of its best one by validation ("best").
         on_clips: progress of extraction.
 
     Raises:
@@ -40,7 +43,7 @@ def ground(
     """
     if not is_file(video):
         raise MissingInputError(f"{video}: no such file; check the path")
-    predictor = GroundingPredictor.from_pretrained(run, device=device)
+    predictor = GroundingPredictor.from_pretrained(run, device=device, use=use)
     predictor.encode_query(query)  # a query without words is refused before the video is decoded
     encoded = predictor.encode_video(
         video,

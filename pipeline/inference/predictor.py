@@ -23,7 +23,7 @@ from extract.text.normalize import mended
 from extract.video.inputs import VideoInput
 from extract.video.reader import source_digest
 from model.base import Grounder
-from pipeline.checkpoint import RunSettings, load_model
+from pipeline.checkpoint import RunSettings, Use, load_model
 from pipeline.data.dataset import Layout, collate, make_example
 from pipeline.device import resolve_device
 from pipeline.inference.predict import check_encoding, check_features, differing_settings, predict
@@ -110,12 +110,13 @@ class GroundingPredictor:
         self._settings = settings
 
     @classmethod
-    def from_pretrained(cls, checkpoint: str | Path | None = None, *, device: str = "auto") -> Self:
+    def from_pretrained(cls, checkpoint: str | Path | None = None, *, device: str = "auto", use: Use = "last") -> Self:
         """Load a checkpoint.
 
         Args:
             checkpoint: folder of a training run; None loads the checkpoint that the package contains.
             device: "auto" takes a GPU if there is one; otherwise "cpu", "cuda" or "cuda:N".
+            use: weights of the run's last epoch, or of its best one by validation ("best").
 
         Raises:
             CheckpointError: there is no checkpoint, or it is damaged or does not fit.
@@ -123,7 +124,7 @@ class GroundingPredictor:
         """
         resolved = resolve_device(device)
         run = SHIPPED if checkpoint is None else Path(checkpoint)
-        model, settings = load_model(run)
+        model, settings = load_model(run, use)
         return cls(model, settings, run, device=resolved)
 
     @property

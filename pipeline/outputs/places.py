@@ -22,7 +22,7 @@ from pipeline.outputs.recognize import (
     is_video_facts,
 )
 
-RUN_FILES = ("config.json", "model.safetensors", "training.pt", "log.jsonl")
+RUN_FILES = ("config.json", "model.safetensors", "best.safetensors", "training.pt", "log.jsonl")
 
 
 def run_output(run: Path) -> OutputFolder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,11 @@ class DivergenceCheck:
     def reports(self) -> Sequence[EpochReport]:
         """Of all sound epochs."""
         return self._reports
+
+    def add_validation(self, scores: Mapping[str, float]) -> EpochReport:
+        """Add validation scores to the report of the last epoch, and return that report."""
+        self._reports[-1] = replace(self._reports[-1], validation=dict(scores))
+        return self._reports[-1]
 
     def begin_epoch(self) -> None:
         """Count anew."""

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ LOG = "log.jsonl"
 CHECKSUM = "checksum"
 _OWN = ("epoch", "total", "learning_rate", "skipped")
 """Keys of a line that name no part of the loss."""
+_VALIDATION = "val_"
+"""Prefix of the keys of a line that hold validation scores."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,8 @@ class EpochReport:
     """After the epoch."""
     skipped: int = 0
     """Optimizer steps left out because the loss or the gradient was not finite."""
+    validation: Mapping[str, float] = field(default_factory=dict)
+    """Scores in [0, 1] on the validation split, by metric; empty without validation."""
 
     @property
     def values(self) -> dict[str, Any]:
@@ -44,7 +48,14 @@ class EpochReport:
             "total": self.total,
             "learning_rate": self.learning_rate,
             "skipped": self.skipped,
+            **{f"{_VALIDATION}{name}": value for name, value in self.validation.items()},
         }
+
+
+def best_epoch(reports: Sequence[EpochReport]) -> int | None:
+    """Return the epoch with the highest m_vIoU, the first one of equals; None if no epoch was validated."""
+    scored = [report for report in reports if "m_vIoU" in report.validation]
+    return max(scored, key=lambda report: report.validation["m_vIoU"]).epoch if scored else None
 
 
 def write_log(run: Path, reports: Sequence[EpochReport]) -> None:
@@ -86,10 +97,19 @@ def parse_report(content: object, epoch: int) -> EpochReport:
         raise ValueError("total, learning_rate or the count of skipped steps is missing or wrong")
     return EpochReport(
         epoch=epoch,
-        losses={name: float(value) for name, value in values.items() if name not in _OWN},
+        losses={
+            name: float(value)
+            for name, value in values.items()
+            if name not in _OWN and not name.startswith(_VALIDATION)
+        },
         total=float(values["total"]),
         learning_rate=float(values["learning_rate"]),
         skipped=skipped,
+        validation={
+            name.removeprefix(_VALIDATION): float(value)
+            for name, value in values.items()
+            if name.startswith(_VALIDATION)
+        },
     )
 
 

@@ -46,6 +46,7 @@ from pipeline.errors import CheckpointError, ConfigError
 from pipeline.outputs.places import run_output
 from pipeline.training.divergence import DivergenceCheck, check_batch
 from pipeline.training.run_log import LOG, EpochReport, read_log, write_log
+from pipeline.training.validation import Validation
 
 _log = logging.getLogger(__name__)
 
@@ -157,8 +158,12 @@ def iter_train(
         samples=samples_digest(samples),
     )
     vocabulary = _vocabulary(queries.values(), store.place)
+    # Only the main process validates, with the whole model; the others wait for it at the end of the epoch.
+    validation = None
+    if config.train.val is not None and accelerator.is_main_process:
+        validation = Validation(index, config.train.val, store, store_place, config)
     with _alone(run) if accelerator.is_main_process else nullcontext():
-        yield from _epochs(dataset, vocabulary, run, settings, accelerator, store.place, on_batch)
+        yield from _epochs(dataset, vocabulary, run, settings, accelerator, store.place, on_batch, validation)
 
 
 def _epochs(
@@ -169,6 +174,7 @@ def _epochs(
     accelerator: Accelerator,
     store_place: str,
     on_batch: OnBatch,
+    validation: Validation | None,
 ) -> Iterator[EpochReport]:
     """Those epochs that the run lacks."""
     config = settings.config
@@ -221,6 +227,8 @@ def _epochs(
         torch.manual_seed(config.train.seed * 1_000_003 + epoch)
         order.manual_seed(config.train.seed * 1_000_003 + epoch)
         report = loop.epoch(epoch)
+        if validation is not None:
+            report = check.add_validation(validation.scores(model, str(accelerator.device)))
         if accelerator.is_main_process:
             save_progress(run, Progress(epochs=epoch, state=loop.state, reports=check.reports, run=settings.run))
             write_log(run, check.reports)
@@ -336,7 +344,8 @@ def _logged(run: Path, epochs: int) -> list[EpochReport]:
 def _resume(run: Path, settings: RunSettings) -> tuple[Progress | None, RunSettings]:
     """Return how far the run in that folder has come, if it was begun with the same settings and samples.
 
-    What may change is the device, how samples are loaded, and the number of epochs where no decay is laid over them.
+    What may change is the device, how samples are loaded, the validation split, and the number of epochs where no
+    decay is laid over them.
     The settings are returned with the name of the run.
     """
     progress = load_progress(run)
@@ -347,7 +356,7 @@ def _resume(run: Path, settings: RunSettings) -> tuple[Progress | None, RunSetti
                 f"{run / TRAINING}: of another run than {CONFIG}; restore it from a copy, or train into another folder"
             )
         settings = replace(settings, run=before.run or progress.run)
-        free = {"train.loader_workers", "train.cache_mb"}
+        free = {"train.loader_workers", "train.cache_mb", "train.val"}
         if settings.config.train.decay == "none":
             free.add("train.epochs")  # a decay is laid over all epochs, and cannot be stretched
         # Of extraction, what counts is in the store's settings and the encoding, however it was spelt.
