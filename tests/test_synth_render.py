@@ -246,5 +246,5 @@ def test_labels_that_cannot_be_used_are_refused(tmp_path: Path, change: dict[str
     path.write_text(json.dumps([label]))
     assert [sample.span for sample in read_labels(path)] == [(2, 4)]
     path.write_text(json.dumps([label | change]))
-    with pytest.raises(OutputError, match=rf"0000\.json: damaged \(.*{cause}.*; remove it, and draw again"):
+    with pytest.raises(OutputError, match=rf"0000\.json: damaged \(.*{cause}.*; remove the file and run synth again"):
         read_labels(path)
