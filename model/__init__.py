@@ -1,1 +1,1 @@
-"""GKCMN: tensors in, tensors out. Nothing here reads or writes a file."""
+"""The networks and their losses. This package only maps tensors to tensors; it reads and writes no files."""

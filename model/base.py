@@ -1,6 +1,6 @@
-"""What every model of this project is to the pipeline: a network, its losses, and its answer.
+"""The interface that all models share: a network, its losses and the decoding of its output.
 
-Letters: B samples, T steps.
+Letters: B samples, T time steps.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ Output = TypeVar("Output")
 
 @dataclass(frozen=True, kw_only=True)
 class Losses:
-    """Scalars, each a mean over the batch's samples."""
+    """Losses of a batch: scalars, each the mean over the samples."""
 
     parts: Mapping[str, Tensor]
-    """By the names that the model gives them."""
+    """The individual losses; each model defines their names."""
     total: Tensor
     """The weighted sum of the parts."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """One span a sample, and one box a step."""
+    """Decoded predictions: one span per sample and one box per time step."""
 
     spans: Tensor
-    """float (B, 2), in steps, start < end."""
+    """float (B, 2): start and end in time steps, start < end."""
     scores: Tensor
     """float (B,), in [0, 1]."""
     boxes: Tensor
@@ -43,7 +43,7 @@ class Answer:
 
 
 class Grounder(nn.Module, ABC, Generic[Output]):
-    """A padded batch in; raw output, its losses, and what is read from it."""
+    """Base class of the models. It maps a padded batch to raw output, computes losses and decodes predictions."""
 
     sentence: SentenceEncoder
 
@@ -53,25 +53,35 @@ class Grounder(nn.Module, ABC, Generic[Output]):
 
     @abstractmethod
     def forward(self, inputs: ModelInput, located: Tensor | None = None) -> Output:
-        """Run the network. `located`, bool (B, T), are the steps whose boxes are wanted; None is all of them."""
+        """Run the network.
+
+        Args:
+            inputs: a padded batch.
+            located: bool (B, T), the time steps whose boxes are needed; None means all.
+        """
 
     @abstractmethod
     def losses(self, output: Output, inputs: ModelInput, target: ModelTarget) -> Losses:
-        """The losses of a batch. Each sample weighs the same, however long it is."""
+        """Compute the losses of a batch. Each sample has the same weight, regardless of its length."""
 
     @abstractmethod
     def answer(self, output: Output, lengths: Tensor, spans: Tensor | None = None) -> Answer:
-        """Read spans and boxes.
+        """Decode spans and boxes.
 
         Args:
-            output: of the network.
-            lengths: int (B,), the samples' steps.
-            spans: float (B, 2), in steps, where they are known; they are kept.
+            output: the result of `forward`.
+            lengths: int (B,), the number of time steps of each sample.
+            spans: float (B, 2), known spans in time steps to use instead of predicted ones; None predicts them.
         """
 
 
 def weighted(parts: Mapping[str, Tensor], weights: Mapping[str, float]) -> Losses:
-    """Means over a batch of named parts (B,) each, and their sum, each weighed by the weight of its name (Eq. 10)."""
+    """Average each named loss over the batch and compute the weighted sum of the averages (Eq. 10).
+
+    Args:
+        parts: float (B,) per-sample losses by name.
+        weights: the weight of each loss by name.
+    """
     means = {name: part.mean() for name, part in parts.items()}
     total = torch.stack([weights[name] * mean for name, mean in means.items()]).sum()
     return Losses(parts=means, total=total)

@@ -1,6 +1,6 @@
-"""Spans by their first and their last step, of which BM and GKCMN+ say how likely each step is.
+"""Span boundaries as probabilities of the first and last time step; BM and GKCMN+ use them.
 
-Letters: B samples, T steps, K spans.
+Letters: B samples, T time steps, K spans.
 """
 
 from __future__ import annotations
@@ -10,20 +10,28 @@ from torch import Tensor
 
 
 def ends_log_probability(logits: Tensor, own: Tensor) -> Tensor:
-    """Over a sample's steps, of the logits float (B, T, 2): (B, T, 2); -inf beyond it, where `own` (B, T) is False."""
+    """Compute a log softmax over the valid time steps of each sample.
+
+    Args:
+        logits: float (B, T, 2), for each time step to be the first and to be the last of the span.
+        own: bool (B, T), False at padded time steps.
+
+    Returns:
+        float (B, T, 2), -inf at padded time steps.
+    """
     return logits.masked_fill(~own[..., None], -torch.inf).log_softmax(dim=1)
 
 
 def ends_entropy(log_probability: Tensor, spans: Tensor, lengths: Tensor) -> Tensor:
-    """Cross-entropies of the true first and last step.
+    """Compute the cross-entropies of the true first and last time step.
 
     Args:
-        log_probability: float (B, T, 2), of each step to be the first and to be the last: `ends_log_probability`.
-        spans: float (B, 2), the true ones in steps.
-        lengths: int (B,), steps of each sample.
+        log_probability: float (B, T, 2), the result of `ends_log_probability`.
+        spans: float (B, 2), the true spans in time steps.
+        lengths: int (B,), the number of time steps of each sample.
 
     Returns:
-        (B, 2).
+        float (B, 2).
     """
     ends = torch.stack([spans[:, 0].floor(), spans[:, 1].ceil() - 1], dim=1).long().clamp(min=0)
     ends = torch.minimum(ends, lengths[:, None] - 1)
@@ -31,15 +39,15 @@ def ends_entropy(log_probability: Tensor, spans: Tensor, lengths: Tensor) -> Ten
 
 
 def likeliest_ends(log_probability: Tensor, most: int) -> tuple[Tensor, Tensor]:
-    """The likeliest pairs of a first step and a last one that is not before it.
+    """Find the most likely pairs of a first and a last time step, with first <= last.
 
     Args:
-        log_probability: float (B, T, 2), as `ends_entropy` takes it.
-        most: K, of which there are fewer where T is small.
+        log_probability: float (B, T, 2), the result of `ends_log_probability`.
+        most: the largest K; K is smaller if T x T is.
 
     Returns:
-        spans of whole steps int64 (B, K, 2), start < end where it is possible, and their log probabilities (B, K),
-        falling, -inf where it is not.
+        spans int64 (B, K, 2) in whole time steps, and their log probabilities float (B, K) in descending order. An
+        invalid pair has -inf; its span may have start >= end.
     """
     first, last = log_probability.unbind(dim=2)
     steps = first.shape[1]

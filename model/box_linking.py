@@ -1,6 +1,6 @@
-"""Boxes of a whole span at once: the path through its heatmaps that is likely and does not jump.
+"""Box linking for GKCMN+: choose the boxes of a span jointly, by likelihood and smoothness.
 
-Letters: B samples, T steps, K peaks of a step.
+Letters: B samples, T time steps, K peaks per time step.
 """
 
 from __future__ import annotations
@@ -14,35 +14,35 @@ from model.heatmaps import decode_boxes
 from model.span_decoding import inside_steps
 
 PEAKS = 12
-"""Cells of a step that a path may take."""
+"""Number of candidate cells per time step."""
 BESIDE = 20.0
-"""Taken from the logit of a cell that is no peak."""
+"""Penalty subtracted from the logit of a cell that is not a local maximum."""
 ROUNDING = 0.25
-"""Steps."""
+"""Margin in time steps by which the span is widened at both ends."""
 JUMP = 2.0
-"""Loss of log probability from one box to the next where they do not overlap at all."""
+"""Penalty in log probability for two consecutive boxes that do not overlap."""
 
 
 def path_boxes(heatmap_logits: Tensor, distances: Tensor, spans: Tensor) -> Tensor:
-    """The boxes on the best path through each span; steps outside weigh nothing.
+    """Find the best sequence of boxes in each span with the Viterbi algorithm.
 
-    A path's worth is the sum of its cells' log probabilities, less JUMP times 1 - IoU of each two boxes in a row
-    (Viterbi's algorithm).
+    The score of a sequence is the sum of the log probabilities of its cells, minus JUMP * (1 - IoU) for each pair of
+    consecutive boxes. Time steps outside the span do not contribute.
 
     Args:
         heatmap_logits: float (B, T, L, L).
-        distances: float (B, T, 4, L, L), in cells.
-        spans: float (B, 2), in steps.
+        distances: float (B, T, 4, L, L): left, top, right, bottom, in cells.
+        spans: float (B, 2), in time steps.
 
     Returns:
         float (B, T, 4), xyxy in [0, 1].
     """
-    # Cells around a peak would fill the menu: another object's peak must stand on it too.
+    # Suppress cells that are not peaks (3x3 NMS), so that the top K cells cover several objects.
     top = functional.max_pool2d(heatmap_logits, 3, stride=1, padding=1)
     peaks = heatmap_logits.where(heatmap_logits == top, heatmap_logits - BESIDE)
-    logits, cells = peaks.flatten(-2).topk(PEAKS, dim=-1)
+    logits, cells = peaks.flatten(-2).topk(PEAKS, dim=-1)  # (B, T, K)  # (B, T, K)
     boxes = decode_boxes(distances).flatten(-3, -2).gather(-2, cells[..., None].expand(*cells.shape, 4)).clamp(0, 1)
-    # A little wider than the span: decoding rounds it to frames, which may take in one step more.
+    # Widen the span slightly: decoding rounds it to frames, which may add a time step.
     inside = inside_steps(spans + spans.new_tensor([-ROUNDING, ROUNDING]), logits.shape[1])
     worth = functional.logsigmoid(logits) * inside[..., None]
     jumps = (1 - box_iou(boxes[:, :-1, :, None], boxes[:, 1:, None])) * JUMP  # (B, T - 1, K from, K to)

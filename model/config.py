@@ -1,4 +1,4 @@
-"""The numbers of GKCMN, the paper's as defaults."""
+"""Configuration of the models. The defaults are the paper's values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ WIDTH_PRESETS: dict[str, tuple[int, ...]] = {
     "fine": (4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 160, 192, 200),
     "coarse": (16, 32, 64, 96, 128, 160, 192),
 }
-"""Widths of the temporal candidates in steps."""
+"""Widths of the proposals, in time steps."""
 
 Ablation = Literal["none", "no_serial", "no_parallel", "no_mixed", "no_temporal_attention", "single_point"]
 
@@ -30,70 +30,75 @@ RANGES: dict[str, tuple[int, int]] = {
     "attention_layers": (1, 100),
     "attention_heads": (1, MAX_WIDTH),
 }
-"""Least and largest values. The largest are far beyond any use: within them a model can be counted without memory."""
+"""Smallest and largest allowed values. Below the upper limits, a model's parameters can be counted without
+allocating memory."""
 
 MIN_SIGMA, MAX_SIGMA = 1e-6, 1e6
-"""In cells: beyond them its square, or a division by it, leaves the range of float32."""
+"""Limits of sigma in cells. Outside them sigma squared, or a division by it, leaves the range of float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """The architecture, its losses and what the paper leaves open.
+    """The architecture of a model, its losses, and the choices that the paper leaves open.
 
     Raises:
-        ValueError: a number is out of its range.
+        ValueError: a value is outside its range.
     """
 
     architecture: Architecture = "gkcmn"
-    """The paper's model, or BM, its anchor-free baseline."""
+    """The paper's model, or its anchor-free baseline BM."""
     feature_channels: int = 1024
-    """I3D channels C."""
+    """Number of I3D channels C."""
     word_dim: int = 50
-    """Numbers in a word vector."""
+    """Dimension of a word vector."""
     max_steps: int = 200
-    """Longest time axis T (paper: 200)."""
+    """Maximum number of time steps T (paper: 200)."""
     visual_width: int = 32
     """d (paper: 32)."""
     sentence_width: int = 128
-    """D of a word's state."""
+    """Width D of a word's state."""
     fused_width: int = 64
-    """D' after the cross-modal interaction."""
+    """Width D' of F_f2, the output of the cross-modal interaction."""
     attention_layers: int = 2
-    """Paper: 2."""
+    """Number of self-attention layers (paper: 2)."""
     attention_heads: int = 4
     dropout: float = 0.1
     heatmap_size: int = 16
-    """L (paper: 16)."""
+    """Side L of the heatmaps in cells (paper: 16)."""
     sentence_pooling: Literal["mean", "last"] = "mean"
-    """What of the BiGRU is tiled over the video: the mean of its states or its last states."""
+    """The sentence vector that is tiled over the video: the mean of the BiGRU's states or its last states."""
     interaction: Literal["sentence", "words"] = "sentence"
-    """What meets each cell (Eq. 1): the tiled sentence, or beyond the paper the words that the cell attends to."""
+    """The text that is fused with each cell (Eq. 1): the tiled sentence, or an attention-weighted mean of the words
+    (GKCMN+)."""
     temporal_pooling: Literal["mean", "attention"] = "mean"
-    """How the temporal head pools a picture: its mean, or beyond the paper weights that it learns, which the location
-    loss then draws to the true box."""
+    """Spatial pooling in the temporal head: the mean, or learned weights (GKCMN+). The location loss then trains the
+    weights to concentrate inside the true box."""
     span_kernel: int = 33
-    """Steps that the last convolution of the temporal heads sees, odd: a candidate's score is read over its window."""
+    """Kernel size in time steps of the last convolution of the temporal heads, odd. A large kernel lets the score of a
+    proposal depend on its whole window."""
     span_choice: Literal["candidates", "steps"] = "candidates"
-    """How the span is found: the best candidate, or beyond the paper from what is said of each step: that it
-    lies inside, is the first, is the last."""
+    """How the span is decoded: the best proposal, or the inside, start and end probabilities of the time steps
+    (GKCMN+)."""
     upsampling: Literal["bilinear", "transposed"] = "bilinear"
     box_choice: Literal["peak", "path"] = "peak"
-    """Where a step's box is read: at its heatmap's peak, or beyond the paper on the best path through the span."""
+    """How boxes are decoded: at the peak of each heatmap, or on the best path through the span (GKCMN+)."""
     sigma: float = 0.9
-    """Of Eq. 5, in cells of the L x L map; the paper gives delta = 0.9 and no sigma."""
+    """Standard deviation of the Gaussian (Eq. 5), in cells of the L x L map. The paper gives delta = 0.9 but no value
+    for sigma."""
     focal_alpha: float = 2.0
     focal_beta: float = 4.0
     focal_gamma: float = 0.8
-    """A cell whose target exceeds it is positive (paper: 0.8)."""
+    """A cell is positive if its target exceeds this value (paper: 0.8)."""
     widths: Literal["fine", "coarse"] = "fine"
     confidence_threshold: float = 0.3
-    """c (paper: 0.3)."""
+    """Confidence threshold c (paper: 0.3)."""
     offset_gate: Literal["threshold", "near_best"] = "threshold"
-    """Candidates whose offsets are taught (Eq. 9): of an IoU of at least c, or of 0.9 of the best one's too."""
+    """Proposals whose offsets are trained (Eq. 9): those with an IoU of at least c. "near_best" also requires at least
+    0.9 times the IoU of the best proposal."""
     loss_weights: tuple[float, float, float, float] = (1.0, 2.0, 0.2, 0.1)
-    """alpha_1 to alpha_4 of Eq. 10 (paper)."""
+    """alpha_1 to alpha_4 of Eq. 10 (the paper's values)."""
     ablation: Ablation = "none"
-    """Table 3: w/o SC, PC, MN, TA and SK."""
+    """The part that is removed (Table 3: w/o SC, PC, MN, TA and SK)."""
 
     def __post_init__(self) -> None:
         self._check_ranges()
@@ -123,5 +128,5 @@ class ModelConfig:
 
     @property
     def candidate_widths(self) -> tuple[int, ...]:
-        """Widths of the temporal candidates in steps, ascending."""
+        """Widths of the proposals in time steps, ascending."""
         return WIDTH_PRESETS[self.widths]

@@ -19,7 +19,7 @@ from model.temporal_head import TemporalHead
 
 
 class Gkcmn(Grounder[ModelOutput]):
-    """A video's feature maps and a sentence in; heatmaps, box sizes and scored candidates out."""
+    """Feature maps and a query in; heatmaps, box distances and scored proposals out."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
@@ -35,14 +35,15 @@ class Gkcmn(Grounder[ModelOutput]):
 
         Args:
             inputs: a padded batch.
-            located: bool (B, T), the steps whose heatmaps and sizes are wanted; None is all of them. In
-                training only annotated steps are, which spares most of the spatial head's work.
+            located: bool (B, T), the time steps whose heatmaps and distances are needed; None means all. Training
+                needs only the annotated time steps, which saves most of the spatial head's work.
         """
-        video = self.video(inputs.features)
-        states, sentence = self.sentence(inputs.words, inputs.word_mask)
+        video = self.video(inputs.features)  # (V, d, T, 7, 7)
+        states, sentence = self.sentence(inputs.words, inputs.word_mask)  # (B, N, D), (B, D)
+        # F_f2: (B, D', T, 7, 7)
         fused = self.interaction(video, inputs.video, states, inputs.word_mask, sentence)
-        mixed = self.mixed(fused, inputs.step_mask)
-        heatmap_logits, distances = self.spatial(mixed, located)
+        mixed = self.mixed(fused, inputs.step_mask)  # M_mix: (B, D', T, 7, 7)
+        heatmap_logits, distances = self.spatial(mixed, located)  # (B, T, L, L), (B, T, 4, L, L)
         score_logits, offsets, step_logits, gaze = self.temporal(mixed, sentence, inputs.step_mask)
         return ModelOutput(
             heatmap_logits=heatmap_logits,
@@ -54,11 +55,15 @@ class Gkcmn(Grounder[ModelOutput]):
         )
 
     def losses(self, output: ModelOutput, inputs: ModelInput, target: ModelTarget) -> Losses:
-        """Eq. 6 to 10."""
+        """Compute the four losses (Eq. 6 to 9) and their weighted sum (Eq. 10)."""
         return gkcmn_losses(output, inputs, target, self.config)
 
     def answer(self, output: ModelOutput, lengths: Tensor, spans: Tensor | None = None) -> Answer:
-        """The best candidate, moved by its offsets, and the box at each heatmap's peak, or on the best path."""
+        """Decode spans and boxes.
+
+        The paper's model takes the best proposal, shifted by its offsets, and the box at each heatmap's peak. With
+        `span_choice` "steps" the span has the highest expected tIoU, and with `box_choice` "path" the boxes are linked.
+        """
         if self.config.span_choice == "steps":
             found, scores = likely_spans(output.step_logits, lengths)
         else:

@@ -1,7 +1,7 @@
-"""Heatmaps: boxes to Gaussian targets (Eq. 5), cells to boxes and back.
+"""Heatmaps: Gaussian targets of boxes (Eq. 5), and boxes decoded from cells.
 
-Cell (row i, column j) of an L x L map covers [j, j + 1) x [i, i + 1) in cells and has its centre at
-(j + 0.5, i + 0.5). Letters: L map side.
+Cell (row i, column j) of an L x L map covers [j, j + 1) x [i, i + 1) in cells; its center is (j + 0.5, i + 0.5).
+Letters: L map side.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from torch import Tensor
 
 
 def cell_centres(size: int, device: torch.device | None = None) -> Tensor:
-    """Centres of all cells as (x, y): float32 (L, L, 2), in cells."""
+    """Return the centers (x, y) of all cells: float32 (L, L, 2), in cells."""
     centres = torch.arange(size, device=device) + 0.5
     y, x = torch.meshgrid(centres, centres, indexing="ij")
     return torch.stack([x, y], dim=-1)
 
 
 def heatmap_targets(boxes: Tensor, *, size: int, sigma: float, single_point: bool = False) -> Tensor:
-    """Gaussian heatmaps of boxes (Eq. 5).
+    """Compute the Gaussian heatmaps of boxes (Eq. 5).
 
-    The centre is real-valued; the cell that holds it is 1, so that each box has a positive cell however
-    narrow the Gaussian is.
+    The center is real-valued. The cell that contains it is set to 1, so that each box has a positive cell even if
+    the Gaussian is narrow.
 
     Args:
         boxes: float (..., 4), xyxy in [0, 1].
         size: L.
-        sigma: in cells.
-        single_point: no Gaussian, the centre's cell alone (Table 3, w/o SK).
+        sigma: standard deviation of the Gaussian, in cells.
+        single_point: set only the center's cell, without a Gaussian (Table 3, w/o SK).
 
     Returns:
         float (..., L, L) in [0, 1].
@@ -40,14 +40,22 @@ def heatmap_targets(boxes: Tensor, *, size: int, sigma: float, single_point: boo
 
 
 def _holds(centre: Tensor, size: int) -> Tensor:
-    """The cell that holds each centre (..., 2) in cells: bool (..., L, L)."""
+    """Mark the cell that contains each center (..., 2), in cells: bool (..., L, L)."""
     cell = centre.floor().long().clamp(0, size - 1)
     flat = cell[..., 1] * size + cell[..., 0]
     return torch.nn.functional.one_hot(flat, size * size).bool().unflatten(-1, (size, size))
 
 
 def cells_inside(boxes: Tensor, size: int) -> Tensor:
-    """Cells whose centre lies in the box, or the centre's cell where none does: bool (..., L, L)."""
+    """Mark the cells whose center is inside the box, or the cell of the box's center if there are none.
+
+    Args:
+        boxes: float (..., 4), xyxy in [0, 1].
+        size: L.
+
+    Returns:
+        bool (..., L, L).
+    """
     scaled = boxes[..., None, None, :] * size
     grid = cell_centres(size, boxes.device)
     inside = ((grid >= scaled[..., :2]) & (grid < scaled[..., 2:])).all(dim=-1)
@@ -56,13 +64,13 @@ def cells_inside(boxes: Tensor, size: int) -> Tensor:
 
 
 def decode_boxes(distances: Tensor) -> Tensor:
-    """The box that each cell predicts.
+    """Decode the box that each cell predicts.
 
     Args:
-        distances: float (..., 4, L, L): left, top, right, bottom from the cell's centre, in cells.
+        distances: float (..., 4, L, L): left, top, right, bottom from the cell's center, in cells.
 
     Returns:
-        float (..., L, L, 4), xyxy as fractions of the picture, not clamped to it.
+        float (..., L, L, 4), xyxy as fractions of the frame, not clamped to [0, 1].
     """
     size = distances.shape[-1]
     grid = cell_centres(size, distances.device)
@@ -71,11 +79,11 @@ def decode_boxes(distances: Tensor) -> Tensor:
 
 
 def peak_boxes(heatmap_logits: Tensor, distances: Tensor) -> Tensor:
-    """The box at each map's highest cell, clamped to the picture.
+    """Decode the box at the highest cell of each map, clamped to the frame.
 
     Args:
         heatmap_logits: float (..., L, L).
-        distances: float (..., 4, L, L).
+        distances: float (..., 4, L, L), in cells.
 
     Returns:
         float (..., 4) xyxy in [0, 1].

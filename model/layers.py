@@ -1,7 +1,7 @@
-"""Blocks that respect a mask: padding a batch never changes a sample's result.
+"""Layers that respect a mask: padding a batch never changes the result of a sample.
 
-Normalisation is per position, over channels alone, or over a sample's own steps: other statistics would see padding.
-Letters: B samples, T steps, F channels, H rows, W columns.
+Normalization uses only the channels of one position or the valid time steps of one sample; other statistics would
+include padding. Letters: B samples, T time steps, F channels, H rows, W columns.
 """
 
 from __future__ import annotations
@@ -14,13 +14,21 @@ from torch.nn import functional
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of values (B, T, F) over the positions of mask (B, T): (B, F)."""
+    """Average values (B, T, F) over the positions where the mask (B, T) is True: (B, F)."""
     weights = mask.to(values.dtype)[..., None]
     return (values * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
 
 
 def standardise_over_time(values: Tensor, mask: Tensor) -> Tensor:
-    """Give each channel of each sample zero mean and unit variance over its own steps: (B, T, F)."""
+    """Scale each channel of each sample to zero mean and unit variance over its valid time steps.
+
+    Args:
+        values: float (B, T, F).
+        mask: bool (B, T), False at padded time steps.
+
+    Returns:
+        float (B, T, F).
+    """
     centred = values - masked_mean(values, mask)[:, None]
     variance = masked_mean(centred.square(), mask)[:, None]
     return centred * torch.rsqrt(variance + 1e-5)
@@ -34,7 +42,7 @@ class ChannelNorm(nn.LayerNorm):
 
 
 class SpatialConv(nn.Module):
-    """K^2: a 2D convolution of each frame, norm and ReLU. (B, F, T, H, W) -> (B, F', T, H, W)."""
+    """K^2: a 2D convolution of each time step, a norm and a ReLU. (B, F, T, H, W) -> (B, F', T, H, W)."""
 
     def __init__(self, width_in: int, width_out: int, kernel: int = 3) -> None:
         super().__init__()
@@ -43,16 +51,16 @@ class SpatialConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         batch = x.shape[0]
-        frames = x.transpose(1, 2).flatten(0, 1)  # reshape of Eq. 2
+        frames = x.transpose(1, 2).flatten(0, 1)  # reshape of Eq. 2: (B * T, F, H, W)
         out = self.conv(frames).unflatten(0, (batch, -1)).transpose(1, 2)  # reshape'
         return torch.relu(self.norm(out))
 
 
 class VolumeConv(nn.Module):
-    """K^3: a 3D convolution of the volume, norm and ReLU. (B, F, T, H, W) -> (B, F', T, H, W).
+    """K^3: a 3D convolution, a norm and a ReLU. (B, F, T, H, W) -> (B, F', T, H, W).
 
-    The norm is left out where it is not `normed`. Steps outside the mask (B, T) enter as zeros, like those beyond the
-    volume's end.
+    `normed=False` omits the norm. Padded time steps, where the mask (B, T) is False, are set to zero first, like the
+    convolution's own padding.
     """
 
     def __init__(
@@ -70,28 +78,37 @@ class VolumeConv(nn.Module):
     def _convolve(self, x: Tensor) -> Tensor:
         if self.conv.kernel_size[1:] != (1, 1):
             return self.conv(x)
-        # Over time alone: the same as a 2D convolution of a picture of steps by cells, four times as fast on a CPU.
+        # A kernel over time only equals a 2D convolution over (time steps, cells), which is 4 times as fast on a CPU.
         padding = (self.conv.kernel_size[0] // 2, 0)
         flat = functional.conv2d(x.flatten(3), self.conv.weight.flatten(3), self.conv.bias, padding=padding)
         return flat.unflatten(3, x.shape[3:])
 
 
 def position_codes(steps: int, width: int, device: torch.device) -> Tensor:
-    """The sines and cosines of [15] that tell positions apart: float32 (T, F), F even."""
+    """Compute the sinusoidal position codes of [15].
+
+    Args:
+        steps: T.
+        width: F, even.
+        device: device of the result.
+
+    Returns:
+        float32 (T, F).
+    """
     rates = torch.exp(torch.arange(0, width, 2, device=device) * (-math.log(10_000.0) / width))
     angles = torch.arange(steps, device=device)[:, None] * rates
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
 
 
 class SelfAttention(nn.Module):
-    """Position codes and layers of masked multi-head self-attention [15]. (B, T, F) -> (B, T, F)."""
+    """Position codes, then layers of masked multi-head self-attention [15]. (B, T, F) -> (B, T, F)."""
 
     def __init__(self, width: int, *, layers: int, heads: int, dropout: float) -> None:
         super().__init__()
         layer = nn.TransformerEncoderLayer(
             width, heads, dim_feedforward=2 * width, dropout=dropout, batch_first=True, norm_first=True
         )
-        # Pre-norm layers leave their sum unbounded; the last norm keeps the GRU behind them from saturating.
+        # The output of pre-norm layers is unbounded; a final norm prevents the following GRU from saturating.
         self.encoder = nn.TransformerEncoder(layer, layers, norm=nn.LayerNorm(width), enable_nested_tensor=False)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
@@ -101,14 +118,23 @@ class SelfAttention(nn.Module):
 
 
 class BiGru(nn.Module):
-    """A bidirectional GRU that reads each sample to its own end. (B, T, F) -> (B, T, 2 * width)."""
+    """A bidirectional GRU that skips padding. (B, T, F) -> (B, T, 2 * width)."""
 
     def __init__(self, width_in: int, width: int) -> None:
         super().__init__()
         self.gru = nn.GRU(width_in, width, batch_first=True, bidirectional=True)
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Return all states, zero beyond a sample's end, and each direction's last state (B, 2 * width)."""
+        """Run the GRU over the valid positions.
+
+        Args:
+            x: float (B, T, F).
+            mask: bool (B, T), False at padded positions.
+
+        Returns:
+            all states float (B, T, 2 * width), zero at padded positions, and the last states of both directions
+            (B, 2 * width).
+        """
         lengths = mask.sum(dim=1).cpu()
         packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
         states, last = self.gru(packed)
@@ -117,11 +143,11 @@ class BiGru(nn.Module):
 
 
 class MaskedConv1d(nn.Conv1d):
-    """A "same" 1D convolution over steps. (B, T, F) -> (B, T, F')."""
+    """A 1D convolution over time with "same" padding. (B, T, F) -> (B, T, F')."""
 
     def __init__(self, width_in: int, width_out: int, kernel: int = 3) -> None:
         super().__init__(width_in, width_out, kernel, padding=kernel // 2)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override] # it needs the mask
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override] # additional argument: the mask
         kept = x * mask[..., None].to(x.dtype)
         return super().forward(kept.transpose(1, 2)).transpose(1, 2)

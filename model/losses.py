@@ -1,6 +1,6 @@
-"""The four losses and their sum (Eq. 6-10).
+"""The four losses of GKCMN and their weighted sum (Eq. 6-10).
 
-Letters: B samples, T steps, L map side, K candidate widths.
+Letters: B samples, T time steps, L heatmap side, K proposal widths.
 """
 
 from __future__ import annotations
@@ -20,15 +20,22 @@ from model.span_decoding import step_entropy
 PARTS = ("location", "size", "confidence", "boundary")
 """Names of the four losses, in the order of `ModelConfig.loss_weights`."""
 GAZE_WEIGHT = 0.3
-"""Of the log probability that a learnt pooling looks into the box, in the location loss."""
+"""Weight of the pooling term in the location loss: the negative log of the pooling weight inside the true box."""
 NEAR_BEST = 0.9
-"""Share of the best candidate's IoU from which `offset_gate` "near_best" teaches offsets."""
+"""With `offset_gate` "near_best", the smallest IoU, as a fraction of the best proposal's, at which offsets are
+trained."""
 
 
 def gkcmn_losses(output: ModelOutput, inputs: ModelInput, target: ModelTarget, config: ModelConfig) -> Losses:
-    """Location (Eq. 6), size (Eq. 7), confidence (Eq. 8) and boundary (Eq. 9) of a batch, and their sum (Eq. 10).
+    """Compute location (Eq. 6), size (Eq. 7), confidence (Eq. 8) and boundary (Eq. 9) losses and their sum (Eq. 10).
 
-    Beyond the paper, location holds what a learnt pooling misses, and confidence what is said of each step.
+    GKCMN+ adds the loss of the attention pooling to location, and the loss of the time step logits to confidence.
+
+    Args:
+        output: the raw predictions.
+        inputs: the batch that they belong to.
+        target: the true boxes and spans.
+        config: the model's configuration.
     """
     lengths = inputs.step_mask.sum(dim=1)
     parts = (*spatial_losses(output, target, config), *temporal_losses(output, lengths, target, config))
@@ -39,14 +46,14 @@ def gkcmn_losses(output: ModelOutput, inputs: ModelInput, target: ModelTarget, c
 
 
 def spatial_losses(output: ModelOutput, target: ModelTarget, config: ModelConfig) -> tuple[Tensor, Tensor]:
-    """Point localisation (Eq. 6) and size regression (Eq. 7) over annotated steps: (B,) each."""
+    """Compute point localization (Eq. 6) and size regression (Eq. 7) over annotated time steps: float (B,) each."""
     heat = heatmap_targets(
         target.boxes,
         size=config.heatmap_size,
         sigma=config.sigma,
         single_point=config.ablation == "single_point",
     )
-    cells = focal_terms(output.heatmap_logits, heat, config)
+    cells = focal_terms(output.heatmap_logits, heat, config)  # (B, T, L, L)
     steps = target.box_mask.to(cells.dtype)
     annotated = steps.sum(dim=1).clamp(min=1)  # M_foc
     location = (cells.sum(dim=(-2, -1)) * steps).sum(dim=1) / annotated
@@ -56,14 +63,23 @@ def spatial_losses(output: ModelOutput, target: ModelTarget, config: ModelConfig
         location = location + GAZE_WEIGHT * (missed * steps).sum(dim=1) / annotated
 
     inside = cells_inside(target.boxes, config.heatmap_size) & target.box_mask[..., None, None]
-    giou = box_giou(decode_boxes(output.distances), target.boxes[..., None, None, :])
+    giou = box_giou(decode_boxes(output.distances), target.boxes[..., None, None, :])  # (B, T, L, L)
     weights = inside.to(giou.dtype)
     samples = weights.sum(dim=(1, 2, 3)).clamp(min=1)  # M_iou
     return location, ((1 - giou) * weights).sum(dim=(1, 2, 3)) / samples
 
 
 def focal_terms(logits: Tensor, heat: Tensor, config: ModelConfig) -> Tensor:
-    """The summands of Eq. 6 with their sign turned, from logits so that no log meets zero: (...)."""
+    """Compute the negated terms of Eq. 6.
+
+    Args:
+        logits: float (...), predicted heatmap logits. Logits instead of probabilities avoid log(0).
+        heat: float (...), target heatmaps in [0, 1].
+        config: provides alpha, beta and gamma.
+
+    Returns:
+        float (...), not negative.
+    """
     probability = logits.sigmoid()
     positive = (1 - probability).pow(config.focal_alpha) * -functional.logsigmoid(logits)
     negative = (1 - heat).pow(config.focal_beta) * probability.pow(config.focal_alpha) * -functional.logsigmoid(-logits)
@@ -73,10 +89,20 @@ def focal_terms(logits: Tensor, heat: Tensor, config: ModelConfig) -> Tensor:
 def temporal_losses(
     output: ModelOutput, lengths: Tensor, target: ModelTarget, config: ModelConfig
 ) -> tuple[Tensor, Tensor]:
-    """Confidence (Eq. 8) over all candidates and boundary regression (Eq. 9) over likely ones: (B,) each."""
+    """Compute confidence (Eq. 8) over all proposals and boundary regression (Eq. 9) over those with a high IoU.
+
+    Args:
+        output: the raw predictions.
+        lengths: int (B,), the number of time steps of each sample.
+        target: the true boxes and spans.
+        config: the model's configuration.
+
+    Returns:
+        two tensors, float (B,) each.
+    """
     spans, valid = candidate_spans(lengths, output.score_logits.shape[1], config.candidate_widths)
     truth = target.span[:, None, None, :]
-    iou = span_iou(spans, truth)
+    iou = span_iou(spans, truth)  # (B, T, K)
     selectable = valid & (iou >= config.confidence_threshold)
     wanted = torch.where(selectable, iou, 0.0)
     confidence = functional.smooth_l1_loss(output.score_logits.sigmoid(), wanted, reduction="none")
@@ -88,11 +114,11 @@ def temporal_losses(
         step = step_entropy(output.step_logits, target.span, lengths)
     else:
         step = torch.zeros_like(target.span[:, 0])
-    # N_c is the same in Eq. 8 and Eq. 9: the candidates that could be selected.
+    # N_c counts the proposals that could be selected, in Eq. 8 as in Eq. 9.
     scored, taught = (mask.sum(dim=(1, 2)).clamp(min=1) for mask in (selectable, gate))
     return _sum_where(confidence, valid) / scored + step, _sum_where(boundary, gate) / taught
 
 
 def _sum_where(values: Tensor, mask: Tensor) -> Tensor:
-    """Per-sample sum of values (B, T, K) where mask holds: (B,)."""
+    """Sum values (B, T, K) where the mask (B, T, K) is True, for each sample: (B,)."""
     return (values * mask.to(values.dtype)).sum(dim=(1, 2))

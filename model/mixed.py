@@ -1,6 +1,6 @@
 """The mixed serial and parallel convolutional network (Eq. 2-4).
 
-Letters: B samples, F channels (D'), T steps, H = W = 7.
+Letters: B samples, F channels (D'), T time steps, H = W = 7.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from model.layers import SpatialConv, VolumeConv
 class MixedNetwork(nn.Module):
     """F_f2 (B, F, T, H, W) -> M_mix of the same shape: K^3 * F_f2 + M_ser + F_f2 (Eq. 4).
 
-    M_ser = K^3 * (K^2 * F_f2) is the serial path (Eq. 2); the first K^3 * F_f2 is the parallel path's
-    temporal term (Eq. 3). Without either path (Table 3) its term is left out.
+    M_ser = K^3 * (K^2 * F_f2) is the serial path (Eq. 2). The first K^3 * F_f2 is the temporal term of the parallel
+    path (Eq. 3). The ablations of Table 3 omit one or both of these terms.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -30,7 +30,7 @@ class MixedNetwork(nn.Module):
             self.parallel_volume = VolumeConv(width, width)
 
     def forward(self, fused: Tensor, mask: Tensor) -> Tensor:
-        mixed = fused
+        mixed = fused  # F_f2; every term has its shape
         if self.has_serial:
             mixed = mixed + self.serial_volume(self.serial_frame(fused), mask)
         if self.has_parallel:

@@ -1,6 +1,6 @@
-"""Temporal candidates: windows of fixed widths centred at each step, and the choice among them.
+"""Proposals: windows of fixed widths centered at each time step, and the selection of the best one.
 
-Letters: B samples, T steps, K widths.
+Letters: B samples, T time steps, K widths.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from torch import Tensor
 
 
 def candidate_spans(lengths: Tensor, steps: int, widths: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """All candidates of a batch.
+    """Compute all proposals of a batch.
 
-    At step t the window of width w is [t + 0.5 - w/2, t + 0.5 + w/2], cut to the sample. A width is used
-    up to the first that covers the whole sample: wider ones would repeat it.
+    At time step t the window of width w is [t + 0.5 - w/2, t + 0.5 + w/2], clipped to the sample. A sample uses the
+    widths up to the first one that covers it; wider windows would be duplicates.
 
     Args:
-        lengths: int (B,), steps of each sample.
+        lengths: int (B,), the number of time steps of each sample.
         steps: T.
-        widths: K widths in steps, ascending.
+        widths: K widths in time steps, ascending.
 
     Returns:
-        spans float32 (B, T, K, 2) in steps, and their validity bool (B, T, K).
+        spans float32 (B, T, K, 2) in time steps, and their validity bool (B, T, K).
     """
     centres = torch.arange(steps, device=lengths.device)[:, None] + 0.5
     width = torch.tensor(widths, device=lengths.device, dtype=torch.float32)
@@ -36,16 +36,16 @@ def candidate_spans(lengths: Tensor, steps: int, widths: tuple[int, ...]) -> tup
 def best_spans(
     score_logits: Tensor, offsets: Tensor, lengths: Tensor, widths: tuple[int, ...]
 ) -> tuple[Tensor, Tensor]:
-    """The candidate of the highest score, moved by its offsets and clamped to the sample.
+    """Select the proposal with the highest score, shift it by its offsets and clip it to the sample.
 
     Args:
         score_logits: float (B, T, K).
-        offsets: float (B, T, K, 2), in steps.
-        lengths: int (B,).
-        widths: K widths in steps.
+        offsets: float (B, T, K, 2), in time steps.
+        lengths: int (B,), the number of time steps of each sample.
+        widths: K widths in time steps, ascending.
 
     Returns:
-        spans float (B, 2) in steps, start < end, and their scores (B,) in [0, 1].
+        spans float (B, 2) in time steps, start < end, and their scores float (B,) in [0, 1].
     """
     spans, valid = candidate_spans(lengths, score_logits.shape[1], widths)
     score, index = score_logits.masked_fill(~valid, -torch.inf).flatten(1).max(dim=1)
@@ -53,6 +53,6 @@ def best_spans(
     chosen = moved[torch.arange(len(moved), device=moved.device), index]
     original = spans.flatten(1, 2)[torch.arange(len(moved), device=moved.device), index]
     clamped = torch.minimum(chosen.clamp(min=0), lengths[:, None].to(chosen.dtype))
-    # Offsets may cross; the candidate itself is never empty.
+    # Offsets may move the start behind the end; then keep the proposal itself, which is never empty.
     crossed = clamped[:, :1] >= clamped[:, 1:]
     return torch.where(crossed, original, clamped), score.sigmoid()

@@ -1,4 +1,4 @@
-"""Models by name, and the model of a configuration."""
+"""Build models by name or from a configuration."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from model.config import ModelConfig
 from model.gkcmn import Gkcmn
 
 MAX_PARAMETERS = 1 << 28
-"""Of a model: 1 GiB of float32, 500 times the paper's."""
+"""Largest number of parameters of a model: 1 GiB of float32, 500 times the paper's model."""
 
 
 MODELS: dict[str, ModelConfig] = {
@@ -32,20 +32,20 @@ MODELS: dict[str, ModelConfig] = {
 
 
 def list_models() -> list[str]:
-    """Names that `build_model` and `train --model` take."""
+    """Return the names that `build_model` and `train --model` accept."""
     return list(MODELS)
 
 
 def model_config(name: str, **settings: Any) -> ModelConfig:  # noqa: ANN401 - ModelConfig checks them
-    """The configuration of a named model.
+    """Return the configuration of a named model.
 
     Args:
         name: one of `list_models()`.
-        settings: fields of `ModelConfig` to change, as fused_width=32.
+        settings: fields of `ModelConfig` to change, for example fused_width=32.
 
     Raises:
-        ValueError: there is no such model, or a number is out of its range.
-        TypeError: there is no such field.
+        ValueError: the name is unknown, or a value is outside its range.
+        TypeError: a field is unknown.
     """
     if name not in MODELS:
         raise ValueError(f"model {name!r}: unknown; known models are {', '.join(MODELS)}")
@@ -53,25 +53,25 @@ def model_config(name: str, **settings: Any) -> ModelConfig:  # noqa: ANN401 - M
 
 
 def build_model(model: str | ModelConfig, **settings: Any) -> Grounder[Any]:  # noqa: ANN401 - ModelConfig checks them
-    """Build a model with new weights.
+    """Build a model with randomly initialized weights.
 
     Args:
         model: a name from `list_models()`, or a configuration.
         settings: fields of the configuration to change.
 
     Raises:
-        ValueError: there is no such model, or a number is out of its range.
-        TypeError: there is no such field.
+        ValueError: the name is unknown, or a value is outside its range.
+        TypeError: a field is unknown.
     """
     config = model_config(model, **settings) if isinstance(model, str) else replace(model, **settings)
     return Baseline(config) if config.architecture == "baseline" else Gkcmn(config)
 
 
 def state_shapes(config: ModelConfig) -> dict[str, torch.Size]:
-    """Shapes of a model's weights and buffers by name, without memory for them.
+    """Return the shapes of a model's weights and buffers by name, without allocating them.
 
     Raises:
-        ValueError: the model would have more than MAX_PARAMETERS numbers.
+        ValueError: the model would have more than MAX_PARAMETERS parameters.
     """
     with torch.device("meta"):
         shapes = {name: tensor.shape for name, tensor in build_model(config).state_dict().items()}

@@ -1,6 +1,6 @@
-"""Beyond the paper: the span from what is said of each step, that it lies inside, is the first, is the last.
+"""Span decoding of GKCMN+ from the inside, start and end probabilities of the time steps.
 
-Letters: B samples, T steps.
+Letters: B samples, T time steps.
 """
 
 from __future__ import annotations
@@ -13,27 +13,36 @@ from model.boundaries import ends_entropy, ends_log_probability, likeliest_ends
 from model.boxes import span_iou
 
 HYPOTHESES = 100
-"""Spans among which one is chosen: those of the likeliest first and last steps."""
+"""Number of candidate spans: those with the most likely boundaries."""
 ENDS_WEIGHT = 0.25
-"""Of the cross-entropy of the first and of the last step, beside that of the steps inside."""
+"""Weight of the cross-entropies of the boundaries; the cross-entropy of the inside probabilities has weight 1."""
 
 
 def inside_steps(spans: Tensor, steps: int) -> Tensor:
-    """Whether each step's middle lies in its sample's span (B, 2): bool (B, T)."""
+    """Mark the time steps whose midpoint is inside the span.
+
+    Args:
+        spans: float (B, 2), in time steps.
+        steps: T.
+
+    Returns:
+        bool (B, T).
+    """
     middles = torch.arange(steps, device=spans.device) + 0.5
     return (middles >= spans[:, :1]) & (middles < spans[:, 1:])
 
 
 def step_entropy(logits: Tensor, spans: Tensor, lengths: Tensor) -> Tensor:
-    """Cross-entropy of what is said of each step.
+    """Compute the cross-entropy of the inside, start and end predictions.
 
     Args:
-        logits: float (B, T, 3), of each step to lie inside, to be the first and to be the last.
-        spans: float (B, 2), the true ones in steps.
-        lengths: int (B,), steps of each sample.
+        logits: float (B, T, 3), for each time step to be inside the span, the first and the last.
+        spans: float (B, 2), the true spans in time steps.
+        lengths: int (B,), the number of time steps of each sample.
 
     Returns:
-        (B,): the mean over a sample's steps of the first, and a share of those of the two ends.
+        float (B,): the inside cross-entropy, averaged over the sample's time steps, plus ENDS_WEIGHT times the sum of
+        the boundary cross-entropies.
     """
     own = _own(logits, lengths)
     within = inside_steps(spans, logits.shape[1]).to(logits.dtype)
@@ -43,17 +52,18 @@ def step_entropy(logits: Tensor, spans: Tensor, lengths: Tensor) -> Tensor:
 
 
 def likely_spans(logits: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """The span of whole steps whose expected tIoU is highest, by the mean of two estimates of it.
+    """Select the span of whole time steps with the highest expected tIoU.
 
-    One takes the likeliest pairs of a first and a last step for the truth, each with its probability; the other is
-    E|intersection| / E|union| by the steps' probabilities to lie inside.
+    The expected tIoU is the mean of two estimates. The first averages the tIoU with the most likely pairs of
+    boundaries, weighted by their probabilities. The second is E|intersection| / E|union|, computed from the inside
+    probabilities.
 
     Args:
-        logits: float (B, T, 3), as `step_entropy` takes them.
-        lengths: int (B,).
+        logits: float (B, T, 3), as in `step_entropy`.
+        lengths: int (B,), the number of time steps of each sample.
 
     Returns:
-        spans float (B, 2) in steps, start < end, and that mean (B,) in [0, 1].
+        spans float (B, 2) in time steps, start < end, and their expected tIoU float (B,) in [0, 1].
     """
     own = _own(logits, lengths)
     edges, log_likelihood = likeliest_ends(ends_log_probability(logits[..., 1:], own), HYPOTHESES)
@@ -63,7 +73,7 @@ def likely_spans(logits: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     by_ends = (overlap * log_likelihood.softmax(dim=1)[:, None]).sum(dim=2)
 
     probability = logits[..., 0].sigmoid() * own
-    before = functional.pad(probability.cumsum(dim=1), (1, 0))  # (B, T + 1): expected steps inside before each edge
+    before = functional.pad(probability.cumsum(dim=1), (1, 0))  # (B, T + 1): expected number inside before t
     common = before.gather(1, end) - before.gather(1, start)
     union = (end - start) + before[:, -1:] - common
     expected = (by_ends + common / union.clamp(min=1e-6)) / 2
@@ -72,5 +82,5 @@ def likely_spans(logits: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _own(logits: Tensor, lengths: Tensor) -> Tensor:
-    """Which steps are a sample's own: bool (B, T)."""
+    """Mark the time steps that are not padding: bool (B, T)."""
     return torch.arange(logits.shape[1], device=lengths.device) < lengths[:, None]

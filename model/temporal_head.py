@@ -1,6 +1,6 @@
-"""The temporal location head (paper, section 2.4): when.
+"""The temporal location head (paper, section 2.4): it scores proposals and predicts their offsets.
 
-Letters: B samples, F channels (D'), D sentence width, T steps, K candidate widths.
+Letters: B samples, F channels (D'), D sentence width, T time steps, K proposal widths.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from model.config import ModelConfig
 from model.layers import BiGru, MaskedConv1d, SelfAttention, VolumeConv, standardise_over_time
 
 KERNELS = (1, 3, 5)
-"""Steps that the three convolutions side by side see (paper: kernel sizes, for "differentiated time-length")."""
+"""Kernel sizes in time steps of the three parallel convolutions (paper: "differentiated time-length features")."""
 
 
 class TemporalHead(nn.Module):
-    """M_mix (B, F, T, 7, 7) and the sentence (B, D) -> score logits (B, T, K) and offsets (B, T, K, 2) in steps."""
+    """M_mix (B, F, T, 7, 7) and a sentence (B, D) -> score logits (B, T, K) and offsets (B, T, K, 2) in time steps."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         width, widths = config.fused_width, len(config.candidate_widths)
         self.scales = nn.ModuleList(VolumeConv(width, width // 2, (kernel, 1, 1)) for kernel in KERNELS)
-        # Without a norm: one over channels would let each empty cell speak as loudly in the mean as the object's.
+        # No norm: a channel norm would rescale empty cells to the object's magnitude, and they would dominate the mean.
         self.merge = VolumeConv(len(KERNELS) * (width // 2), width, normed=False)
         self.weigh = nn.Conv3d(width, 1, 1) if config.temporal_pooling == "attention" else None
         if self.weigh is not None:
-            nn.init.zeros_(self.weigh.weight)  # so that it begins as the mean
+            nn.init.zeros_(self.weigh.weight)  # initially the mean
         self.query = nn.Sequential(nn.LayerNorm(config.sentence_width), nn.Linear(config.sentence_width, width))
         self.attention = (
             None
@@ -41,12 +41,23 @@ class TemporalHead(nn.Module):
         self.step = MaskedConv1d(width, 3) if config.span_choice == "steps" else None
 
     def forward(self, mixed: Tensor, sentence: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return score logits, offsets, logits of steps (B, T, 3), and the pooling's log weights (B, T, 49)."""
-        volume = torch.cat([scale(mixed, mask) for scale in self.scales], dim=1)
-        gaze = self._gaze(mixed)
+        """Score all proposals and predict their offsets.
+
+        Args:
+            mixed: M_mix, float (B, F, T, 7, 7).
+            sentence: float (B, D).
+            mask: bool (B, T), False at padded time steps.
+
+        Returns:
+            score logits (B, T, K), offsets (B, T, K, 2), time step logits (B, T, 3), and the log weights of the
+            spatial pooling (B, T, 49).
+        """
+        volume = torch.cat([scale(mixed, mask) for scale in self.scales], dim=1)  # (B, 3 * (F / 2), T, 7, 7)
+        gaze = self._gaze(mixed)  # (B, T, 49)
+        # (B, T, F)
         pooled = (self.merge(volume, mask).flatten(-2) * gaze.exp()[:, None]).sum(dim=-1).transpose(1, 2)
-        # What changes is a small part of the mean over a picture: brought to scale, it is learnt far sooner.
-        # What does not change is gone with that, and so is the sentence's mark on it: it is added anew.
+        # The time-varying part of the spatial mean is small; standardizing over time speeds up learning. It also
+        # removes everything that is constant in time, including the sentence, so the sentence is added again.
         sequence = standardise_over_time(pooled, mask) + self.query(sentence)[:, None]
         if self.attention is not None:
             sequence = self.attention(sequence, mask)

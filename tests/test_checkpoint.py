@@ -1,4 +1,4 @@
-"""A run's files: what is damaged, swapped or of another form is noticed, and training that diverges ends."""
+"""Tests of a run's files: damage, swapped and malformed files are detected, and diverging training ends."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def config_of(root: Path, **train: Any) -> Config:
 
 
 def make_store(root: Path, *, videos: int = 2) -> None:
-    """Features and word vectors that no backbone and no word list made."""
+    """Create random features and word vectors, without a backbone or a word list."""
     store = FeatureStore.open_for(root / "s.zarr", {"backbone": "none"})
     rng = np.random.default_rng(0)
     for number in range(videos):
@@ -100,7 +100,7 @@ def train(config: Config, run: Path | None = None) -> list[EpochReport]:
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store, an index and a run of two epochs."""
+    """A folder with a store, an index and a run of two epochs."""
     root = tmp_path_factory.mktemp("root")
     make_store(root)
     train(config_of(root))
@@ -122,7 +122,7 @@ def read_batch(root: Path) -> Batch:
 
 
 def answer(root: Path, run: Path) -> list[Tube]:
-    """What evaluation and grounding take from a run: its tubes for all samples."""
+    """Predict the tubes of all samples with a run, as evaluation and grounding do."""
     model, _ = load_model(run)
     return [tube for _, tubes in predict(model, [read_batch(root)], "cpu") for tube in tubes]
 
@@ -133,7 +133,7 @@ def is_same(found: list[Tube], expected: list[Tube]) -> bool:
 
 
 def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Change config.json as an editor would, and drop what would show it."""
+    """Edit config.json and remove the checksums that would reveal the change."""
     content = json.loads(path.read_text())
     content.pop("checksum", None)
     change(content)
@@ -144,7 +144,7 @@ def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 
 def damages(blob: bytes, seed: int) -> Iterator[bytes | None]:
-    """Bit flips over the whole file and in its head, truncations, and no file."""
+    """Return bit flips over the entire file and in its header, truncations, and a missing file."""
     rng = random.Random(seed)
     places = [rng.randrange(len(blob)) for _ in range(25)] + [rng.randrange(min(len(blob), 400)) for _ in range(15)]
     for place in places:
@@ -157,7 +157,7 @@ def damages(blob: bytes, seed: int) -> Iterator[bytes | None]:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_damage_changes_no_result(root: Path, run: Path, name: str) -> None:
+def test_damage_does_not_change_results(root: Path, run: Path, name: str) -> None:
     expected = answer(root, run)
     log = (run / LOG).read_bytes()
     blob = (run / name).read_bytes()
@@ -173,7 +173,7 @@ def test_damage_changes_no_result(root: Path, run: Path, name: str) -> None:
             assert is_same(answer(root, run), expected), number
         except GkcmnError as error:
             refusals.append(str(error))
-        # What goes on from it writes the same again, or does not begin.
+        # Resuming from it either gives the same result or fails.
         if not goes_on:
             continue
         try:
@@ -186,7 +186,7 @@ def test_damage_changes_no_result(root: Path, run: Path, name: str) -> None:
     assert all(str(run) in line and ";" in line for line in refusals)
 
 
-def test_a_damaged_log_is_refused_and_written_again(root: Path, run: Path) -> None:
+def test_damaged_log_is_rejected_and_rewritten(root: Path, run: Path) -> None:
     log = (run / LOG).read_bytes()
     refusals: list[str] = []
     for damaged in damages(log, seed=1):
@@ -204,7 +204,7 @@ def test_a_damaged_log_is_refused_and_written_again(root: Path, run: Path) -> No
     assert (run / LOG).read_bytes() == log
 
 
-def test_a_run_that_goes_on_after_damage_ends_as_the_unbroken_one(root: Path, run: Path, tmp_path: Path) -> None:
+def test_run_resumed_after_damage_matches_an_uninterrupted_run(root: Path, run: Path, tmp_path: Path) -> None:
     whole = train(config_of(root, epochs=3), tmp_path / "whole")
     (run / LOG).write_bytes(b"\xff\xfe")
     (run / WEIGHTS).write_bytes(b"")
@@ -214,7 +214,7 @@ def test_a_run_that_goes_on_after_damage_ends_as_the_unbroken_one(root: Path, ru
     assert all(torch.equal(parts[name], unbroken[name]) for name in unbroken)
 
 
-def test_files_of_two_runs_are_no_checkpoint(root: Path, run: Path, tmp_path: Path) -> None:
+def test_mixed_files_of_two_runs_are_rejected(root: Path, run: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     train(config_of(root, seed=1), other)
     for name, cause in ((WEIGHTS, "of another run"), (CONFIG, "of another run")):
@@ -228,7 +228,7 @@ def test_files_of_two_runs_are_no_checkpoint(root: Path, run: Path, tmp_path: Pa
 
 
 def as_before(run: Path) -> None:
-    """Rewrite a run as earlier versions wrote it: without digests, checksums, names of runs and reports."""
+    """Rewrite a run in the format of earlier versions: without digests, checksums, run names and reports."""
     edit(run / CONFIG, lambda content: content.pop("run"))
     save_file(load_file(run / WEIGHTS), run / WEIGHTS, {"format": "3"})
     content = torch.load(run / TRAINING, weights_only=True)
@@ -238,7 +238,7 @@ def as_before(run: Path) -> None:
     (run / LOG).write_text("".join(json.dumps(line) + "\n" for line in kept))
 
 
-def test_runs_of_earlier_versions_are_read_and_go_on(root: Path, run: Path) -> None:
+def test_runs_of_earlier_versions_load_and_resume(root: Path, run: Path) -> None:
     expected = answer(root, run)
     before = read_log(run)
     as_before(run)
@@ -258,7 +258,7 @@ def test_runs_of_earlier_versions_are_read_and_go_on(root: Path, run: Path) -> N
         train(config_of(root, epochs=3), run)
 
 
-# Other forms
+# Malformed files
 
 
 def set_model(**values: Any) -> Callable[[dict[str, Any]], object]:
@@ -293,7 +293,7 @@ CONFIGS: list[tuple[bytes | Callable[[dict[str, Any]], object], str]] = [
 
 
 @pytest.mark.parametrize(("change", "cause"), CONFIGS)
-def test_a_configuration_of_another_form_is_one_line(
+def test_malformed_configuration_gives_one_line(
     run: Path, change: bytes | Callable[[dict[str, Any]], object], cause: str
 ) -> None:
     if isinstance(change, bytes):
@@ -306,7 +306,7 @@ def test_a_configuration_of_another_form_is_one_line(
     assert ";" in str(caught.value)
 
 
-def test_an_edited_configuration_is_noticed(run: Path) -> None:
+def test_edited_configuration_is_detected(run: Path) -> None:
     content = json.loads((run / CONFIG).read_text())
     content["config"]["model"]["focal_gamma"] = 0.7
     (run / CONFIG).write_text(json.dumps(content))
@@ -324,7 +324,7 @@ def test_an_edited_configuration_is_noticed(run: Path) -> None:
         (lambda weights: weights["video.project.bias"].fill_(torch.nan), "not finite: its training had diverged"),
     ],
 )
-def test_weights_of_another_form_are_one_line(run: Path, change: Callable[[Any], object], cause: str) -> None:
+def test_malformed_weights_give_one_line(run: Path, change: Callable[[Any], object], cause: str) -> None:
     weights = load_file(run / WEIGHTS)
     change(weights)
     save_file(weights, run / WEIGHTS)
@@ -336,7 +336,7 @@ def test_weights_of_another_form_are_one_line(run: Path, change: Callable[[Any],
     "blob",
     [b"", b"x" * 99, struct.pack("<Q", 10**12) + b"{}", struct.pack("<Q", 2) + b"[]", struct.pack("<Q", 4) + b"null"],
 )
-def test_a_weights_file_of_another_form_is_one_line(run: Path, blob: bytes) -> None:
+def test_malformed_weights_file_gives_one_line(run: Path, blob: bytes) -> None:
     (run / WEIGHTS).write_bytes(blob)
     with pytest.raises(CheckpointError, match="damaged.*write it again from training.pt"):
         load_model(run)
@@ -358,14 +358,14 @@ def test_a_weights_file_of_another_form_is_one_line(run: Path, blob: bytes) -> N
         {"epochs": 2, "state": {"model": {"a": torch.tensor([torch.inf])}, "optimiser": {}, "schedule": {}}},
     ],
 )
-def test_progress_of_another_form_is_one_line(root: Path, run: Path, content: object) -> None:
+def test_malformed_training_state_gives_one_line(root: Path, run: Path, content: object) -> None:
     torch.save(content, run / TRAINING)
     with pytest.raises(CheckpointError, match=TRAINING) as caught:
         train(config_of(root, epochs=3), run)
     assert ";" in str(caught.value)
 
 
-def test_folders_and_files_in_each_other_s_place(root: Path, run: Path, tmp_path: Path) -> None:
+def test_swapped_folders_and_files_are_rejected(root: Path, run: Path, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("x")
     with pytest.raises(CheckpointError, match="no checkpoint"):
@@ -386,7 +386,7 @@ def test_folders_and_files_in_each_other_s_place(root: Path, run: Path, tmp_path
 # Divergence
 
 
-def test_a_learning_rate_far_too_large_ends_with_one_line_and_keeps_the_last_epoch(root: Path, tmp_path: Path) -> None:
+def test_diverging_run_ends_with_one_line_and_keeps_the_last_epoch(root: Path, tmp_path: Path) -> None:
     args = ["--store", str(root / "s.zarr"), "--out", str(tmp_path / "run"), "--device", "cpu"]
     sets = ["model.fused_width=16", "model.sentence_width=16", "train.learning_rate=1e6", "train.batch_size=2"]
     result = CliRunner().invoke(
@@ -402,7 +402,7 @@ def test_a_learning_rate_far_too_large_ends_with_one_line_and_keeps_the_last_epo
 
 
 def break_steps(monkeypatch: pytest.MonkeyPatch, steps: set[int], value: float, *, gradient: bool = False) -> None:
-    """Make the total loss, or only its gradient, of some steps (from 1) not finite."""
+    """Make the total loss, or only its gradient, non-finite in some updates (counted from 1)."""
     count = 0
 
     def broken_model(config: ModelConfig) -> Any:
@@ -427,7 +427,7 @@ def break_steps(monkeypatch: pytest.MonkeyPatch, steps: set[int], value: float, 
 
 
 @pytest.mark.parametrize(("value", "gradient"), [(torch.nan, False), (torch.inf, False), (0.0, True)])
-def test_a_step_that_is_not_finite_is_skipped_and_counted(
+def test_non_finite_update_is_skipped_and_counted(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float, gradient: bool
 ) -> None:
     monkeypatch.setattr("pipeline.training.divergence.SHARE", 0.5)
@@ -441,7 +441,7 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(
     assert {int(part["step"]) for part in state["optimiser"]["state"].values()} == {3}
 
 
-def test_too_many_skipped_steps_end_training_and_the_last_good_epoch_stays(
+def test_too_many_skipped_updates_end_training_and_keep_the_last_good_epoch(
     root: Path, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = answer(root, run)
@@ -458,7 +458,7 @@ def test_too_many_skipped_steps_end_training_and_the_last_good_epoch_stays(
     assert [report.epoch for report in train(config_of(root, epochs=4), run)] == [3, 4]
 
 
-def test_a_few_steps_in_a_row_are_enough(tmp_path: Path) -> None:
+def test_few_consecutive_skipped_updates_end_training(tmp_path: Path) -> None:
     check = DivergenceCheck(tmp_path, TrainConfig(), [])
     check.begin_epoch()
     for step in range(1, IN_A_ROW):
@@ -474,7 +474,7 @@ def test_a_few_steps_in_a_row_are_enough(tmp_path: Path) -> None:
     ("total", "weights", "cause"),
     [(1e5, 0.0, "the loss grew from 2 to 1e"), (1.0, torch.inf, "model.a is not finite"), (1.0, 0.0, None)],
 )
-def test_an_epoch_that_went_wrong_is_not_saved(tmp_path: Path, total: float, weights: float, cause: str | None) -> None:
+def test_failed_epoch_is_not_saved(tmp_path: Path, total: float, weights: float, cause: str | None) -> None:
     check = DivergenceCheck(tmp_path, TrainConfig(), [])
     report = EpochReport(epoch=1, losses={}, total=total, learning_rate=1.0)
     state = {"model": {"a": torch.tensor([weights])}, "optimiser": {"state": {0: {"step": torch.tensor(1.0)}}}}
@@ -498,7 +498,7 @@ def test_a_mean_loss_that_is_not_finite_is_not_saved(tmp_path: Path, size: float
     assert check.reports == []
 
 
-def test_features_and_words_that_are_not_finite_are_named(
+def test_non_finite_features_and_words_are_reported(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fetch = GroundingDataset._video
@@ -523,7 +523,7 @@ def test_features_and_words_that_are_not_finite_are_named(
         training._vocabulary([query], "s.zarr")
 
 
-def test_a_model_too_large_is_refused_before_memory_is_taken(root: Path, tmp_path: Path) -> None:
+def test_oversized_model_is_rejected_before_allocation(root: Path, tmp_path: Path) -> None:
     config = config_of(root)
     wide = replace(config, model=replace(config.model, fused_width=65536, sentence_width=65536))
     with pytest.raises(ConfigError, match="parameters, over the limit"):
@@ -537,9 +537,7 @@ def test_a_model_too_large_is_refused_before_memory_is_taken(root: Path, tmp_pat
     ("architecture", "names"),
     [("gkcmn", ["location", "size", "confidence", "boundary"]), ("baseline", ["L1", "GIoU", "start", "end"])],
 )
-def test_each_model_s_losses_have_its_own_names(
-    root: Path, tmp_path: Path, architecture: str, names: list[str]
-) -> None:
+def test_losses_are_named_per_model(root: Path, tmp_path: Path, architecture: str, names: list[str]) -> None:
     args = ["--store", str(root / "s.zarr"), "--out", str(tmp_path / "run"), "--device", "cpu", "--epochs", "1"]
     result = CliRunner().invoke(
         main, ["train", str(root / "i.jsonl"), *args, "--set", f"model.architecture={architecture}"]
@@ -551,10 +549,10 @@ def test_each_model_s_losses_have_its_own_names(
     assert list(logged) == ["epoch", *names, "total", "learning_rate", "skipped", "checksum"]
 
 
-# Other files of weights
+# Other weights files
 
 
-def test_tensors_with_a_digest(tmp_path: Path) -> None:
+def test_tensors_are_stored_with_a_digest(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     tensors = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(3).bfloat16(), "c": torch.empty(0)}
     save_tensors(path, tensors, {"of": "x"})
@@ -568,7 +566,7 @@ def test_tensors_with_a_digest(tmp_path: Path) -> None:
         load_tensors(path)
 
 
-def test_kept_word_vectors_that_are_damaged_are_dropped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_damaged_cached_word_vectors_are_dropped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     sound, damaged = tmp_path / "sound.pt", tmp_path / "damaged.pt"
     torch.save(torch.zeros(999), sound)
     blob = bytearray(sound.read_bytes())
@@ -579,14 +577,14 @@ def test_kept_word_vectors_that_are_damaged_are_dropped(tmp_path: Path, caplog: 
     assert "damaged.pt: kept word vectors are damaged" in caplog.text
 
 
-def test_a_packaged_file_that_was_changed_is_refused(tmp_path: Path) -> None:
+def test_modified_packaged_file_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "vectors.npy"
     path.write_bytes(b"x")
     with pytest.raises(WeightsError, match="its SHA-256 is .*, not 00; reinstall"):
         check_sha256(path, "00", "reinstall")
 
 
-def test_the_shipped_checkpoint_has_its_checks() -> None:
+def test_pretrained_checkpoint_has_checksums() -> None:
     _, metadata = load_tensors(SHIPPED / WEIGHTS)
     content = json.loads((SHIPPED / CONFIG).read_text())
     assert {"digest", "run", "epochs", "format"} == set(metadata)
@@ -597,7 +595,7 @@ def test_the_shipped_checkpoint_has_its_checks() -> None:
 # The environment
 
 
-def test_settings_of_accelerate_in_the_environment_change_no_training(
+def test_accelerate_environment_variables_do_not_change_training(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in (("MIXED_PRECISION", "bf16"), ("GRADIENT_ACCUMULATION_STEPS", "4")):

@@ -53,7 +53,7 @@ def make_target(batch: int, steps: int, seed: int = 0) -> ModelTarget:
 # Boxes
 
 
-def test_overlaps_by_hand() -> None:
+def test_overlaps_match_hand_computed_values() -> None:
     a, b = torch.tensor([0.0, 0.0, 2.0, 2.0]), torch.tensor([1.0, 1.0, 3.0, 3.0])
     assert box_iou(a, b).item() == pytest.approx(1 / 7)
     assert box_giou(a, b).item() == pytest.approx(1 / 7 - 2 / 9)
@@ -72,15 +72,15 @@ def test_empty_boxes_and_spans_have_no_overlap() -> None:
 # Gaussian heatmaps (Eq. 5)
 
 
-def test_heatmap_is_the_paper_s_gaussian() -> None:
+def test_heatmap_is_the_gaussian_of_eq_5() -> None:
     heat = heatmap_targets(torch.tensor([0.0, 0.0, 0.5, 0.25]), size=16, sigma=0.9)
-    # The centre is (4, 2) in cells: cell (row 2, column 4) holds it, cell (2, 6) is (2.5, 0.5) away.
+    # The center is (4, 2) in cells. Cell (row 2, column 4) contains it; cell (2, 6) is (2.5, 0.5) away.
     assert heat[2, 4] == 1
     assert heat[2, 6].item() == pytest.approx(torch.exp(torch.tensor(-(2.5**2 + 0.5**2) / (2 * 0.81))).item())
     assert heat.argmax() == 2 * 16 + 4
 
 
-def test_a_target_map_decodes_to_its_own_box() -> None:
+def test_peak_of_a_target_heatmap_decodes_to_its_box() -> None:
     generator = torch.Generator().manual_seed(0)
     low = torch.rand(200, 2, generator=generator) * 0.6
     boxes = torch.cat([low, low + 0.02 + torch.rand(200, 2, generator=generator) * 0.38], dim=-1)
@@ -93,7 +93,7 @@ def test_a_target_map_decodes_to_its_own_box() -> None:
     assert (heat.amax(dim=(-2, -1)) > 0.99).all()
 
 
-def test_cells_inside_a_box_or_its_centre() -> None:
+def test_cells_inside_a_box_or_at_its_center() -> None:
     inside = cells_inside(torch.tensor([[0.0, 0.0, 0.25, 0.125], [0.51, 0.51, 0.52, 0.52]]), 16)
     assert inside[0].sum() == 8
     assert inside[0, :2, :4].all()
@@ -101,15 +101,15 @@ def test_cells_inside_a_box_or_its_centre() -> None:
     assert inside[1, 8, 8]
 
 
-def test_boxes_decode_from_cell_centres() -> None:
+def test_boxes_decode_from_cell_centers() -> None:
     boxes = decode_boxes(torch.ones(4, 16, 16))
     assert boxes[3, 5].tolist() == pytest.approx([4.5 / 16, 2.5 / 16, 6.5 / 16, 4.5 / 16])
 
 
-# Temporal candidates
+# Proposals
 
 
-def test_candidates_are_cut_to_the_sample_and_end_with_the_first_that_covers_it() -> None:
+def test_proposals_are_clipped_to_the_sample_without_duplicates() -> None:
     spans, valid = candidate_spans(torch.tensor([10, 3]), 10, (4, 8, 12, 16))
     assert valid[0].all(dim=0).tolist() == [True, True, True, False]
     assert valid[1, :3].all(dim=0).tolist() == [True, False, False, False]
@@ -119,7 +119,7 @@ def test_candidates_are_cut_to_the_sample_and_end_with_the_first_that_covers_it(
     assert spans[1, 1, 0].tolist() == [0, 3]
 
 
-def test_the_best_candidate_is_moved_and_clamped() -> None:
+def test_best_proposal_is_shifted_and_clamped() -> None:
     scores = torch.zeros(2, 10, 2)
     scores[0, 4, 0] = 5
     scores[1, 9, 1] = 9  # beyond the second sample's end
@@ -139,11 +139,11 @@ def test_the_best_candidate_is_moved_and_clamped() -> None:
 @pytest.mark.parametrize(
     "ablation", ["none", "no_serial", "no_parallel", "no_mixed", "no_temporal_attention", "single_point"]
 )
-def test_padding_never_changes_a_sample(ablation: Ablation, architecture: Architecture) -> None:
+def test_padding_does_not_change_a_sample(ablation: Ablation, architecture: Architecture) -> None:
     _check_padding(dataclasses.replace(SMALL, ablation=ablation, architecture=architecture))
 
 
-def test_padding_never_changes_a_sample_beyond_the_paper() -> None:
+def test_padding_does_not_change_a_sample_of_gkcmn_plus() -> None:
     _check_padding(dataclasses.replace(SMALL, **BEYOND))
 
 
@@ -178,7 +178,7 @@ def _check_padding(config: ModelConfig) -> None:
 
 
 @pytest.mark.parametrize("change", [{}, {"upsampling": "transposed"}, {"sentence_pooling": "last"}])
-def test_shapes_and_that_every_weight_learns(change: dict[str, str]) -> None:
+def test_output_shapes_and_all_weights_get_gradients(change: dict[str, str]) -> None:
     config = dataclasses.replace(SMALL, **change)  # type: ignore[arg-type]
     torch.manual_seed(0)
     model = Gkcmn(config)
@@ -194,7 +194,7 @@ def test_shapes_and_that_every_weight_learns(change: dict[str, str]) -> None:
     assert still == []
 
 
-def test_the_baseline_learns_with_every_weight_and_a_perfect_output_has_next_to_no_loss() -> None:
+def test_baseline_trains_all_weights_and_perfect_output_has_almost_no_loss() -> None:
     config = dataclasses.replace(SMALL, architecture="baseline")
     torch.manual_seed(0)
     model = Baseline(config)
@@ -217,7 +217,7 @@ def test_the_baseline_learns_with_every_weight_and_a_perfect_output_has_next_to_
     assert answer.scores.tolist() == pytest.approx([1, 1])
 
 
-def test_locating_some_steps_gives_what_locating_all_does() -> None:
+def test_locating_some_time_steps_matches_locating_all() -> None:
     torch.manual_seed(0)
     model = Gkcmn(SMALL).eval()
     inputs = make_inputs([9, 6], [4, 5])
@@ -229,7 +229,7 @@ def test_locating_some_steps_gives_what_locating_all_does() -> None:
         assert not getattr(some, name)[~located].any()
 
 
-def test_the_sentence_decides() -> None:
+def test_sentence_changes_the_output() -> None:
     torch.manual_seed(0)
     model = Gkcmn(SMALL).eval()
     inputs = make_inputs([6], [4])
@@ -240,7 +240,7 @@ def test_the_sentence_decides() -> None:
 # Losses
 
 
-def test_focal_loss_by_hand() -> None:
+def test_focal_loss_matches_hand_computed_values() -> None:
     config = ModelConfig()
     logits = torch.tensor([0.0, 1.0, -2.0])
     heat = torch.tensor([1.0, 0.85, 0.5])
@@ -256,13 +256,13 @@ def test_focal_loss_by_hand() -> None:
 
 
 def step_logits(spans: torch.Tensor, steps: int) -> torch.Tensor:
-    """What an oracle would say of each step."""
+    """Time step logits of a perfect prediction."""
     first, last = (torch.arange(steps) == end for end in (spans[:, :1].floor(), spans[:, 1:].ceil() - 1))
     return torch.where(torch.stack([inside_steps(spans, steps), first, last], dim=2), 30.0, -30.0)
 
 
 def perfect_output(target: ModelTarget, steps: int) -> ModelOutput:
-    """What an oracle would say of boxes, candidates' true IoU and offsets, and of each step."""
+    """A perfect output: true boxes, the true IoU and offsets of all proposals, and true time step logits."""
     config = SMALL
     scaled = target.boxes[:, :, None, None] * 16
     grid = cell_centres(16)
@@ -281,7 +281,7 @@ def perfect_output(target: ModelTarget, steps: int) -> ModelOutput:
 
 
 @pytest.mark.parametrize("beyond", [False, True])
-def test_a_perfect_output_has_no_loss(beyond: bool) -> None:
+def test_perfect_output_has_no_loss(beyond: bool) -> None:
     config = dataclasses.replace(SMALL, **BEYOND) if beyond else SMALL
     inputs, target = make_inputs([9, 9], [4, 4]), make_target(2, 9)
     output = perfect_output(target, 9)
@@ -294,7 +294,7 @@ def test_a_perfect_output_has_no_loss(beyond: bool) -> None:
         assert part.item() == pytest.approx(0, abs=1e-5), name
 
 
-def test_looking_beside_the_box_costs() -> None:
+def test_pooling_outside_the_box_increases_the_loss() -> None:
     config = dataclasses.replace(SMALL, **BEYOND)
     inputs, target = make_inputs([9, 9], [4, 4]), make_target(2, 9)
     output = perfect_output(target, 9)
@@ -303,21 +303,21 @@ def test_looking_beside_the_box_costs() -> None:
     assert gkcmn_losses(blind, inputs, target, SMALL).parts["location"] == pytest.approx(0, abs=1e-5)
 
 
-def test_the_likely_span_has_the_highest_expected_overlap() -> None:
+def test_likely_span_has_the_highest_expected_overlap() -> None:
     truth, lengths = torch.tensor([[2.0, 5], [0, 3]]), torch.tensor([7, 4])
     sure = step_logits(truth, 8)
     sure[1, 4:] = 40  # beyond the sample
     spans, scores = likely_spans(sure, lengths)
     assert torch.equal(spans, truth)
     assert torch.allclose(scores, torch.ones(2), atol=1e-5)
-    # Of three likely ends the middle one, though another is likelier.
+    # Of three likely ends the middle one is selected, although another one is more likely.
     ends = torch.full((1, 20, 3), -9.0)
     ends[0, 2, 1], ends[0, [8, 11, 14], 2] = 9, torch.tensor([1.0, 0.9, 1.0])
     ends[0, 2:12, 0] = 0
     assert likely_spans(ends, torch.tensor([20]))[0].tolist() == [[2, 12]]
 
 
-def test_a_span_is_found_where_nothing_is_likely() -> None:
+def test_span_is_valid_if_all_probabilities_are_low() -> None:
     for length in (1, 5):
         ((start, end),), (score,) = likely_spans(torch.full((1, 9, 3), -8.0), torch.tensor([length]))
         assert 0 <= start < end <= length
@@ -328,7 +328,7 @@ def test_a_span_is_found_where_nothing_is_likely() -> None:
     assert 0 <= start < end <= 9
 
 
-def test_what_is_said_of_steps_beyond_the_sample_costs_nothing() -> None:
+def test_logits_of_padded_time_steps_do_not_change_the_loss() -> None:
     spans, lengths = torch.tensor([[1.3, 4.5], [0.0, 3.0]]), torch.tensor([9, 3])
     said = torch.randn(2, 9, 3)
     padded = torch.cat([said, torch.full((2, 4, 3), 7.0)], dim=1)
@@ -337,7 +337,7 @@ def test_what_is_said_of_steps_beyond_the_sample_costs_nothing() -> None:
     assert torch.allclose(step_entropy(said[1:, :3], spans[1:], lengths[1:]), step_entropy(padded, spans, lengths)[1:])
 
 
-def test_losses_ignore_padding_and_unlabelled_steps() -> None:
+def test_losses_ignore_padding_and_unlabeled_time_steps() -> None:
     target = make_target(1, 9)
     output = Gkcmn(SMALL)(make_inputs([9], [4]))
     spatial = spatial_losses(output, target, SMALL)
@@ -354,7 +354,7 @@ def test_losses_ignore_padding_and_unlabelled_steps() -> None:
     assert torch.allclose(torch.stack(short), torch.stack(temporal_losses(longer, torch.tensor([9]), target, SMALL)))
 
 
-def test_total_is_weighted() -> None:
+def test_total_loss_is_weighted() -> None:
     inputs, target = make_inputs([9], [4]), make_target(1, 9)
     losses = gkcmn_losses(Gkcmn(SMALL)(inputs), inputs, target, SMALL)
     location, size, confidence, boundary = losses.parts.values()
@@ -362,7 +362,7 @@ def test_total_is_weighted() -> None:
     assert losses.total.item() == pytest.approx(parts.item(), rel=1e-5)
 
 
-def test_config_refuses_what_cannot_be() -> None:
+def test_config_rejects_invalid_values() -> None:
     for change in (
         {"sigma": 0.0},
         {"heatmap_size": 3},
@@ -375,7 +375,7 @@ def test_config_refuses_what_cannot_be() -> None:
 
 
 @pytest.mark.parametrize("beyond", [{}, BEYOND, {"architecture": "baseline"}])
-def test_sentences_that_share_a_video_get_what_they_get_alone(beyond: dict[str, Any]) -> None:
+def test_sharing_a_video_does_not_change_outputs(beyond: dict[str, Any]) -> None:
     config = dataclasses.replace(SMALL, **beyond)
     torch.manual_seed(0)
     model = build_model(config).eval()
@@ -386,12 +386,12 @@ def test_sentences_that_share_a_video_get_what_they_get_alone(beyond: dict[str, 
         expected, found = model(apart), model(shared)
     for field in dataclasses.fields(expected):
         assert torch.allclose(getattr(found, field.name), getattr(expected, field.name), atol=1e-5), field.name
-    # The words reach all that is said of the video.
+    # The words affect all outputs.
     first, third = (getattr(found, dataclasses.fields(found)[0].name)[index] for index in (0, 2))
     assert not torch.allclose(first, third, atol=1e-4)
 
 
-def test_a_path_passes_over_a_step_that_sees_another_thing() -> None:
+def test_path_skips_a_peak_on_another_object() -> None:
     size, steps = 16, 5
     logits = torch.full((1, steps, size, size), -8.0)
     logits[0, :, 4, 4] = 2.0
@@ -401,5 +401,5 @@ def test_a_path_passes_over_a_step_that_sees_another_thing() -> None:
     peaks = peak_boxes(logits, distances)
     assert not torch.allclose(peaks[0, 2], there)
     assert torch.allclose(path_boxes(logits, distances, torch.tensor([[0.0, 5.0]]))[0], there.expand(steps, 4))
-    # Outside the span nothing is said, so that step 2 alone keeps its own peak.
+    # Time steps outside the span do not contribute, so time step 2 alone keeps its own peak.
     assert torch.allclose(path_boxes(logits, distances, torch.tensor([[2.0, 3.0]]))[0, 2], peaks[0, 2])

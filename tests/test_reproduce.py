@@ -1,4 +1,4 @@
-"""The paper's tables: their configurations, and the page that is made of scores."""
+"""Tests of the benchmark: configurations of the experiments, and the page of results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BOX = np.array([0, 0, 10, 10], np.float32)
 
 
 @pytest.mark.parametrize("size", ["small", "full"])
-def test_every_row_has_its_configuration(size: Size) -> None:
+def test_each_experiment_has_a_configuration(size: Size) -> None:
     rows = {row.config for table in TABLES.values() for row in table.rows}
     assert {path.stem for path in CONFIGS.glob("*.toml")} == rows | {"small", "full", "open_points"}
     configs = {row: row_config(row_settings(row), size=size, seed=3, device="cpu") for row in rows}
@@ -31,11 +31,11 @@ def test_every_row_has_its_configuration(size: Size) -> None:
     assert configs["bm"].model.architecture == "baseline"
     ablations = {config.model.ablation for row, config in configs.items() if row not in OTHERS}
     assert ablations == rows - OTHERS
-    # Rows differ in their model alone.
+    # Experiments differ only in their model.
     assert len({replace(config, model=configs["bm"].model) for config in configs.values()}) == 1
 
 
-def test_open_points_differ_from_the_defaults() -> None:
+def test_each_open_point_differs_from_the_defaults() -> None:
     base = row_config({}, size="small", seed=0, device="cpu", share=0.5)
     variants = [row_config(own, size="small", seed=0, device="cpu", share=0.5) for own in open_points().values()]
     assert len({base, *variants}) == 1 + len(variants)
@@ -44,7 +44,7 @@ def test_open_points_differ_from_the_defaults() -> None:
 
 
 def scores(folder: Path, *, right_spans: int, right_boxes: int, splits: Sequence[str] = TEST_SPLITS) -> None:
-    """Ten samples of five videos on each split."""
+    """Write reports of ten samples about five videos for each split."""
     samples, own, given = [], {}, {}
     for number in range(10):
         sample = Sample(
@@ -62,7 +62,7 @@ def scores(folder: Path, *, right_spans: int, right_boxes: int, splits: Sequence
             write_report(folder / name / "scores.json", report, predictions="p", index="i")
 
 
-def test_the_page_has_means_spreads_intervals_and_what_went_wrong(tmp_path: Path) -> None:
+def test_page_shows_means_deviations_intervals_and_errors(tmp_path: Path) -> None:
     results = {}
     for row, boxes in (("bm", (4, 4)), ("gkcmn", (7, 9)), ("gkcmn_plus", (8, 8)), ("gkcmn_plus-2.5", (9, 9))):
         for seed, right in enumerate(boxes):
@@ -71,25 +71,25 @@ def test_the_page_has_means_spreads_intervals_and_what_went_wrong(tmp_path: Path
     write_page(tmp_path / "r.md", [TABLES["table1"], TABLES["table2"]], results, benchmark="small-5", seeds=2)
     page = (tmp_path / "r.md").read_text()
     lines = {line.split(" | ")[0].strip("| "): line for line in reversed(page.splitlines()) if line.startswith("|")}
-    # Spans: 8 of 10 right; boxes: 7 and 9 of the first: vIoU 0.7 and 0.8.
+    # 8 of 10 spans are correct. The first 7 (seed 0) or 9 (seed 1) boxes are correct: m_vIoU is 0.7 and 0.8.
     assert "| 80.00 ±0.00 [" in lines["**GKCMN**"]
     assert "| 75.00 ±7.07 [" in lines["**GKCMN**"]
     assert lines["BM, paper"] == "| BM, paper | 32.62 | 7.21 | 9.03 | 3.87 |"
     assert "segment, centre box" in lines
-    assert "10 sentences of 5 videos" in page
-    blame = page.partition("## Which part is to blame")[2]
+    assert "10 queries about 5 videos" in page
+    blame = page.partition("## Error attribution")[2]
     assert "| GKCMN | 75.00 | 80.00 | 80.00 |" in blame
-    wrong = page.partition("## What goes wrong")[2]
+    wrong = page.partition("## Error types")[2]
     assert "| GKCMN | 75.0 % | 5.0 % | 5.0 % | 15.0 % |" in wrong
-    hard = page.partition("## What is hard")[2]
+    hard = page.partition("## Scores by group")[2]
     assert "| declarative | 10 | 40.00 | 75.00 | 80.00 | 80.00 |" in hard
-    unseen = page.partition("## What was never seen")[2]
+    unseen = page.partition("## Unseen words and combinations")[2]
     assert "| BM | 40.00 | 40.00 | 40.00 |" in unseen
     write_bars(tmp_path / "b.png", {"BM": results["bm"], "GKCMN": results["gkcmn"]})
     assert (tmp_path / "b.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_open_points_are_compared_with_the_default(tmp_path: Path) -> None:
+def test_open_points_page_shows_the_difference_from_the_default(tmp_path: Path) -> None:
     results = {}
     for title, boxes in (("default", 5), ("sigma 1.5", 8)):
         scores(tmp_path / title, right_spans=8, right_boxes=boxes, splits=("val",))

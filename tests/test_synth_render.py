@@ -1,4 +1,4 @@
-"""Drawn videos: the same seed gives the same bytes, boxes hold their actor, a run can be taken up again."""
+"""Tests of rendering: the same seed gives the same bytes, boxes contain their actor, and a run can be resumed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def short_videos(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three short videos."""
+    """A folder with three short synthetic videos."""
     out = tmp_path_factory.mktemp("synth")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(draw.SIZES, "small", SHORT)
@@ -65,7 +65,7 @@ def script_of(number: int) -> Script:
     return next(script for script in (draw.draw_script(rng, "train", "small") for _ in range(99)) if script is not None)
 
 
-def test_box_holds_the_mask() -> None:
+def test_box_contains_the_mask() -> None:
     mask = np.zeros((12, 16), dtype=np.bool_)
     mask[2:6, 3:7] = True
     assert box_of(mask) == (3, 2, 7, 6)
@@ -77,7 +77,7 @@ def test_shrink_averages_blocks() -> None:
     assert shrink(drawn).tolist() == [[[1, 10, 255]]]
 
 
-def test_a_span_is_the_part_that_is_seen() -> None:
+def test_span_is_shortened_to_the_visible_part() -> None:
     script = script_of(0)
     sample = Sample(query="the dog runs.", kind="declarative", actor_index=0, start_frame=2, end_frame=12)
     box = (10, 10, 40, 40)
@@ -101,14 +101,14 @@ def test_a_span_is_the_part_that_is_seen() -> None:
         ({"workers": 0}, "workers"),
     ],
 )
-def test_wrong_arguments_are_refused(tmp_path: Path, wrong: dict[str, Any], message: str) -> None:
+def test_invalid_arguments_are_rejected(tmp_path: Path, wrong: dict[str, Any], message: str) -> None:
     arguments: dict[str, Any] = {"counts": {"train": 1}, "seed": 0} | wrong
     with pytest.raises(ValueError, match=message):
         draw_videos(tmp_path / "out", **arguments)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_video_that_cannot_be_had_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_video_without_a_valid_scene_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "draw_script", lambda *_: None)
     with pytest.raises(RenderError, match="video val/0000 of seed 5"):
         draw_videos(tmp_path / "out", counts={"val": 1}, seed=SEED)
@@ -136,7 +136,7 @@ def test_index_describes_the_videos(folder: Path) -> None:
 
 
 @pytest.mark.opengl
-def test_index_holds_the_labels(folder: Path) -> None:
+def test_index_contains_the_labels(folder: Path) -> None:
     for label, sample in zip(samples(folder), read_index(folder / "index.parquet"), strict=True):
         assert (sample.id, sample.video, sample.query) == (label["id"], label["video"], label["query"])
         assert sample.id.startswith(f"{sample.split}-000")
@@ -146,7 +146,7 @@ def test_index_holds_the_labels(folder: Path) -> None:
 
 
 @pytest.mark.opengl
-def test_same_seed_same_bytes_and_an_interrupted_run_is_completed(folder: Path, tmp_path: Path) -> None:
+def test_same_seed_gives_same_bytes_and_interrupted_run_resumes(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "again"
     told: list[str] = []
     draw_videos(out, counts={"train": 1}, seed=SEED)
@@ -160,7 +160,7 @@ def test_same_seed_same_bytes_and_an_interrupted_run_is_completed(folder: Path, 
 
 
 @pytest.mark.opengl
-def test_folder_of_another_seed_or_size_is_refused(folder: Path) -> None:
+def test_folder_of_another_seed_or_size_is_rejected(folder: Path) -> None:
     before = contents(folder)
     with pytest.raises(OutputError, match="seed"):
         draw_videos(folder, counts=COUNTS, seed=SEED + 1)
@@ -170,7 +170,7 @@ def test_folder_of_another_seed_or_size_is_refused(folder: Path) -> None:
 
 
 @pytest.mark.opengl
-def test_boxes_are_those_of_mujoco_s_own_segmentation() -> None:
+def test_boxes_match_the_segmentation_of_mujoco() -> None:
     script = script_of(1)
     everybody = range(len(script.actors))
     frames = (0, script.frames // 2)
@@ -188,7 +188,7 @@ def test_boxes_are_those_of_mujoco_s_own_segmentation() -> None:
 
 
 @pytest.mark.opengl
-def test_boxes_stand_where_the_camera_says_in_every_mode() -> None:
+def test_boxes_match_the_camera_projection_in_every_mode() -> None:
     modes = set()
     for number in range(60):
         script = script_of(number)
@@ -209,7 +209,7 @@ def test_boxes_stand_where_the_camera_says_in_every_mode() -> None:
 
 
 @pytest.mark.opengl
-def test_box_holds_the_shirt() -> None:
+def test_box_contains_the_shirt() -> None:
     script = next(script for script in map(script_of, range(99)) if script.actors[0].category in PEOPLE)
     with Painter(script) as painter:
         picture = painter.picture(0).astype(float) / 255
@@ -219,7 +219,7 @@ def test_box_holds_the_shirt() -> None:
         inside = picture[owners == index]
         if actor.category not in PEOPLE or actor.colour.name == "white" or len(inside) < 200:
             continue
-        # Shade changes with the light, hue hardly does.
+        # Light changes the shade but hardly the hue.
         shirt = np.array(PAINTS[actor.colour.name])
         likeness = inside @ shirt / (np.linalg.norm(inside, axis=1) * np.linalg.norm(shirt) + 1e-6)
         assert (likeness > 0.97).mean() > 0.1, (actor.category, actor.colour)
@@ -237,7 +237,7 @@ def test_box_holds_the_shirt() -> None:
         ({"id": 7}, "id"),
     ],
 )
-def test_labels_that_cannot_be_used_are_refused(tmp_path: Path, change: dict[str, Any], cause: str) -> None:
+def test_invalid_labels_are_rejected(tmp_path: Path, change: dict[str, Any], cause: str) -> None:
     label = {
         "id": "train-0000-0", "video": "train/0000.mp4", "query": "a dog runs", "kind": "declarative", "span": [2, 4],
         "boxes": [[1, 2, 30, 40], None], "frame_count": 9, "fps": 10.0, "split": "train",
@@ -246,5 +246,5 @@ def test_labels_that_cannot_be_used_are_refused(tmp_path: Path, change: dict[str
     path.write_text(json.dumps([label]))
     assert [sample.span for sample in read_labels(path)] == [(2, 4)]
     path.write_text(json.dumps([label | change]))
-    with pytest.raises(OutputError, match=rf"0000\.json: damaged \(.*{cause}.*; remove it, and draw again"):
+    with pytest.raises(OutputError, match=rf"0000\.json: damaged \(.*{cause}.*; remove the file and run synth again"):
         read_labels(path)

@@ -1,4 +1,4 @@
-"""Scripts and their sentences, without OpenGL: the sentences are read anew and checked against the motion."""
+"""Tests of scripts and sentences without OpenGL: sentences are parsed and compared with the motion."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ VERBS = {
 
 
 def thing(tag: str) -> str:
-    """A pattern for a noun phrase without its article; the groups' names end with `tag`."""
+    """Return a pattern for a noun phrase without its article; the names of its groups end with `tag`."""
     return (
         rf"(?:(?P<coat{tag}>\w+) )?(?P<noun{tag}>{'|'.join(NOUNS)})(?: in (?P<legs{tag}>\w+) (?:trousers|pants|slacks)"
         rf"| in an? (?P<shirt{tag}>\w+) (?:shirt|top|jersey)"
@@ -102,7 +102,7 @@ def all_drawn(split: Split) -> list[tuple[Script, tuple[Sample, ...]]]:
 
 @dataclass(frozen=True)
 class Claim:
-    """What the motion says: an actor does something, or has it done, in a span."""
+    """One event derived from the motion: an actor does something, or something is done to it, in a span."""
 
     index: int
     verb: str
@@ -167,7 +167,7 @@ def is_true(query: str, script: Script, claim: Claim) -> bool:
     return claim.verb in verbs and way in (None, claim.way)
 
 
-def test_same_generator_same_script() -> None:
+def test_same_generator_gives_same_script() -> None:
     again = drawn.__wrapped__
     for number in range(4):
         assert again("train", number) == drawn("train", number)
@@ -185,7 +185,7 @@ def test_same_generator_same_script() -> None:
 def test_random_draws_are_those_of_version_6(
     split: Split, size: SizeName, query: str, sentences: int, next_number: int
 ) -> None:
-    """One random draw more or less changes every synthetic video, and the figures of docs/results.md with them."""
+    """An additional or missing random draw changes every synthetic video, and with it the scores in docs/results.md."""
     rng = np.random.default_rng([7, 1])
     script = draw_script(rng, split, size)
     assert script is not None
@@ -194,17 +194,17 @@ def test_random_draws_are_those_of_version_6(
 
 
 @pytest.mark.parametrize("split", SCRIPTS)
-def test_each_sentence_is_true_of_one_actor_in_one_span(split: Split) -> None:
+def test_sentence_is_true_of_one_actor_in_one_span(split: Split) -> None:
     for script, samples in all_drawn(split):
         for sample in samples:
             true = [(claim.index, *claim.span) for claim in claims(script) if is_true(sample.query, script, claim)]
             assert true == [(sample.actor_index, sample.start_frame, sample.end_frame)], sample.query
-            # So do trees and chairs, of which there are no claims.
+            # Trees and chairs also stand still, but have no claims.
             assert not re.match(r"what (is )?(stand|stay|lies|lying)", sample.query), sample.query
 
 
 @pytest.mark.parametrize("split", SCRIPTS)
-def test_splits_keep_words_and_combinations_apart(split: Split) -> None:
+def test_splits_separate_words_and_combinations(split: Split) -> None:
     for script, samples in all_drawn(split):
         shown = {(actor.category, colour) for actor in script.actors for colour in actor.worn}
         for sample in samples:
@@ -219,7 +219,7 @@ def test_splits_keep_words_and_combinations_apart(split: Split) -> None:
             assert not shown & UNSEEN_COMBINATIONS
 
 
-def test_sentences_and_spans_have_the_sizes_promised() -> None:
+def test_sentences_and_spans_have_the_documented_lengths() -> None:
     samples = [(script, sample) for script, found in all_drawn("train") for sample in found]
     assert len(samples) > 2 * SCRIPTS["train"]
     for script, sample in samples:
@@ -234,7 +234,7 @@ def test_sentences_and_spans_have_the_sizes_promised() -> None:
     assert min(kinds.values()) > 0.25 * len(samples)
 
 
-def test_scenes_have_casts_in_which_a_category_alone_says_little() -> None:
+def test_scenes_contain_distractors() -> None:
     casts = [[actor.category for actor in script.actors] for script, _ in all_drawn("train")]
     assert all(ACTORS[0] <= len(cast) <= ACTORS[1] for cast in casts)
     assert np.mean([max(Counter(cast).values()) > 1 for cast in casts]) > 0.6
@@ -245,7 +245,7 @@ def test_scenes_have_casts_in_which_a_category_alone_says_little() -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_actions_fill_the_video_without_gaps_or_leaps(size: SizeName) -> None:
+def test_actions_fill_the_video_without_gaps_or_jumps(size: SizeName) -> None:
     for number in range(40):
         script, _ = drawn("train", number, size)
         assert SIZES[size].frames[0] <= script.frames <= SIZES[size].frames[1]
@@ -260,7 +260,7 @@ def test_actions_fill_the_video_without_gaps_or_leaps(size: SizeName) -> None:
             assert np.hypot(*np.diff(path, axis=0).T).max() < 5.0 / float(script.rate)
 
 
-def test_some_come_and_some_leave() -> None:
+def test_some_actors_enter_and_some_leave() -> None:
     comes, leaves = 0, 0
     for script, _ in all_drawn("train"):
         for actor in script.actors:
@@ -272,7 +272,7 @@ def test_some_come_and_some_leave() -> None:
     assert leaves > 20
 
 
-def test_nobody_walks_through_another() -> None:
+def test_actors_do_not_overlap() -> None:
     for script, _ in all_drawn("train")[:50]:
         paths = [places(actor.actions, script.rate) for actor in script.actors]
         for index, path in enumerate(paths):
@@ -289,7 +289,7 @@ def test_poses_are_finite_for_every_frame() -> None:
                 assert np.isfinite(angles).all(), joint
 
 
-def test_a_ball_goes_up_when_it_is_held_and_away_when_it_is_kicked() -> None:
+def test_held_ball_rises_and_kicked_ball_moves_away() -> None:
     seen = set()
     for script, _ in all_drawn("train"):
         for person in script.actors:
@@ -308,7 +308,7 @@ def test_a_ball_goes_up_when_it_is_held_and_away_when_it_is_kicked() -> None:
     assert seen == {"kick", "hold"}
 
 
-def test_half_of_the_cameras_stand_still() -> None:
+def test_half_of_the_cameras_are_still() -> None:
     modes = Counter(script.camera.mode for script, _ in all_drawn("train"))
     assert set(modes) == set(MODES)
     assert 0.35 < modes["still"] / SCRIPTS["train"] < 0.65
@@ -330,6 +330,6 @@ def test_camera_modes() -> None:
     assert np.abs(middles["following"] - 0.5).max() < 0.25 < np.abs(middles["still"] - 0.5).max()
     for camera in cameras.values():
         assert len(camera.yaw_deg) == len(camera.pitch_deg) == frames
-        # The three axes of each frame are at right angles.
+        # The three axes of each frame are orthogonal.
         axes = camera.axes()
         assert np.allclose(axes @ axes.transpose(0, 2, 1), np.eye(3))

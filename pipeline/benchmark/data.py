@@ -1,4 +1,4 @@
-"""The benchmark: drawn videos and their features, kept outside the clone and shared by all runs."""
+"""The benchmark data: synthetic videos and their features, cached and shared by all runs."""
 
 from __future__ import annotations
 
@@ -22,39 +22,46 @@ COUNTS: dict[Size, Mapping[Split, int]] = {
     "small": {"train": 200, "val": 16, "test": 30, "test-unseen-words": 12, "test-unseen-combinations": 12},
     "full": {"train": 2000, "val": 200, "test": 300, "test-unseen-words": 150, "test-unseen-combinations": 150},
 }
-"""Videos of each split; up to twelve sentences speak of one."""
+"""Number of videos in each split. Each video has up to twelve queries."""
 SEED = 0
 
 OnProgress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
+"""Progress callback: (name of the task, items done, total number of items)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """Where the benchmark lies."""
+    """Location of the benchmark data."""
 
     name: str
-    """Of its size and its version: the same name, the same videos."""
+    """Size and version; the same name means the same videos."""
     index: Path
+    """The index file of all splits."""
     store: str
+    """Path of the feature store."""
 
 
 def ensure_benchmark(
     size: Size, cache: Path, config: Config, *, workers: int, force: bool = False, on_progress: OnProgress
 ) -> Benchmark:
-    """Draw and extract what the cache lacks. An interrupted call is completed by the next.
+    """Render the videos and extract the features that the cache does not contain yet.
+
+    After an interruption, the next call continues.
 
     Args:
-        size: how much of it.
+        size: "small" or "full".
         cache: folder for videos and features.
-        config: gives the settings of extraction, and its device.
-        workers: processes that draw; on a CPU as many extract.
-        force: write into a folder of the cache that holds what was not drawn here.
-        on_progress: told of progress.
+        config: provides the extraction settings and the device.
+        workers: number of processes that render; on a CPU, also the number that extract.
+        force: write into a cache folder that contains other files.
+        on_progress: called after each video.
+
+    Returns:
+        the location of the data.
 
     Raises:
-        RenderError: this machine cannot draw.
-        GkcmnError: a video could not be extracted.
+        RenderError: rendering is not possible on this machine.
+        GkcmnError: the features of a video could not be extracted.
     """
     name = f"{size}-{VERSION}"
     folder = cache / name
@@ -64,7 +71,7 @@ def ensure_benchmark(
     def on_video(_: str) -> None:
         nonlocal drawn
         drawn += 1
-        on_progress("draw videos", drawn, sum(counts.values()))
+        on_progress("render videos", drawn, sum(counts.values()))
 
     index = draw_videos(folder, counts=counts, seed=SEED, size=size, workers=workers, force=force, on_video=on_video)
     store = str(folder / "features.zarr")
@@ -78,6 +85,6 @@ def ensure_benchmark(
             raise GkcmnError(outcome.failure.message)
         done += 1
         on_progress("extract features", done, len(videos))
-    # At once for all runs: side by side each would write its own.
+    # Encode all queries here, so that parallel runs do not each encode and write them.
     ensure_queries((sample.query for sample in read_index(index)), store, config.extract)
     return Benchmark(name=name, index=index, store=store)

@@ -1,4 +1,4 @@
-"""The paper's tables on the benchmark: every row trained and scored, resumable at any point."""
+"""Reproduce the paper's tables on the benchmark: train and score each experiment. A rerun resumes."""
 
 from __future__ import annotations
 
@@ -24,22 +24,25 @@ from pipeline.training.trainer import train
 CONFIGS = Path(__file__).parent / "configs"
 TEST_SPLITS = ("test", "test-unseen-words", "test-unseen-combinations")
 OPEN_POINTS_SHARE = 0.4
-"""Of the epochs: enough to tell variants apart."""
+"""Fraction of the epochs for which the variants are trained; enough to show differences."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One model to be trained and scored."""
+    """One model to train and score."""
 
     name: str
+    """Name shown in progress messages."""
     folder: Path
+    """Folder of the run."""
     config: Config
     splits: Sequence[str]
+    """Splits to score."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """What all runs have in common."""
+    """Settings and data that all runs share."""
 
     out: Path
     size: Size
@@ -47,23 +50,26 @@ class Bench:
     benchmark: Benchmark
     device: str
     workers: int
-    """Runs side by side on a CPU, where several processes of one thread get more done than one of several threads; a
-    GPU has one at a time."""
+    """Number of parallel runs on a CPU, where several single-threaded processes are faster than one multi-threaded
+    process. A GPU executes one run at a time."""
     on_progress: OnProgress
 
     def folder(self, name: str, seed: int) -> Path:
-        """Of one run of a row."""
+        """Return the folder of one run: an experiment and a seed."""
         return self.out.absolute() / "runs" / self.benchmark.name / name / str(seed)
 
     def run(self, rows: Mapping[str, tuple[Settings, float]], splits: Sequence[str]) -> dict[str, list[Result]]:
-        """Train a model of each row's settings with each seed and score it, or go on where that was left.
+        """Train and score a model for each experiment and seed. Finished work is kept.
 
         Args:
-            rows: settings and share of the size's epochs, by the name of the row.
-            splits: what is scored, with the models' own spans and with the true ones.
+            rows: settings and epoch multiplier of each experiment, by name.
+            splits: splits to score, with predicted spans and with true spans.
 
         Returns:
-            By row, a result of each seed. Raises GkcmnError.
+            the results of all seeds, by experiment.
+
+        Raises:
+            GkcmnError: training or evaluation failed.
         """
         runs = [
             Run(
@@ -86,7 +92,7 @@ class Bench:
 
 
 def train_and_score(run: Run, on_progress: OnProgress, *, benchmark: Benchmark) -> None:
-    """Train one model and score it on its splits, or go on where that was left. Raises GkcmnError."""
+    """Train one model and score it on its splits; finished work is kept. Raises GkcmnError."""
 
     def on_batch(epoch: int, done: int, total: int, _: float) -> None:
         on_progress(f"train {run.name}", (epoch - 1) * total + done, run.config.train.epochs * total)
@@ -94,7 +100,7 @@ def train_and_score(run: Run, on_progress: OnProgress, *, benchmark: Benchmark) 
     train(benchmark.index, benchmark.store, run.folder, run.config, on_batch=on_batch)
     for split, temporal_gt in product(run.splits, (False, True)):
         out = run.folder / "scores" / (f"{split}-gt" if temporal_gt else split)
-        if not (out / "scores.png").is_file():  # the last that evaluation writes
+        if not (out / "scores.png").is_file():  # evaluation writes this file last
             evaluate(
                 run.folder, benchmark.index, benchmark.store, device=run.config.device, out=out, split=split,
                 temporal_gt=temporal_gt, on_batch=partial(on_progress, f"score {run.name}, {out.name}"),
@@ -105,20 +111,20 @@ def open_bench(
     out: Path, *, size: Size, seeds: int, cache: Path, device: str, workers: int, force: bool = False,
     on_progress: OnProgress = lambda *_: None,
 ) -> Bench:  # fmt: skip
-    """Draw and extract what the cache lacks, for runs into a folder.
+    """Prepare the benchmark data and the folder for the runs.
 
     Args:
-        out: folder for the runs and their page. What is there is kept.
-        size: of the benchmark.
-        seeds: runs of each row.
+        out: folder for the runs and the page of results. Existing runs are kept.
+        size: size of the benchmark, "small" or "full".
+        seeds: number of runs of each experiment.
         cache: folder for videos and features.
-        device: as `pipeline.device.resolve_device` takes it.
-        workers: processes that draw, and on a CPU extract and train.
-        force: write into folders that hold what this program did not write.
-        on_progress: told of progress, here and in the runs.
+        device: a name that `pipeline.device.resolve_device` accepts.
+        workers: number of processes that render and, on a CPU, extract and train.
+        force: write into folders that contain other files.
+        on_progress: called with the progress of the preparation and of the runs.
 
     Raises:
-        GkcmnError: something is missing or does not fit; the message says what.
+        GkcmnError: the preparation failed; the message states the cause.
     """
     check_outputs([reproduction_output(out)], {}, force=force)
     device = resolve_device(device)
@@ -130,10 +136,20 @@ def open_bench(
 
 
 def reproduce_tables(bench: Bench, names: Sequence[TableName]) -> Path:
-    """Train and score every row of some tables, and write a page of them.
+    """Train and score all experiments of some tables and write a page of results.
 
-    Writes runs/<benchmark>/<row>/<seed>/ (see `pipeline.checkpoint`), with scores/<split>[-gt]/ in each, results.md,
-    curves.png and bars.png, and returns the page. Raises GkcmnError.
+    The files in `bench.out` are runs/<benchmark>/<experiment>/<seed>/ (see `pipeline.checkpoint`) with
+    scores/<split>[-gt]/ in each, results.md, curves.png and bars.png.
+
+    Args:
+        bench: the result of `open_bench`.
+        names: the tables.
+
+    Returns:
+        the path of results.md.
+
+    Raises:
+        GkcmnError: a step failed; the message states the cause.
     """
     tables = [TABLES[name] for name in names]
     rows = rows_of(tables)
@@ -146,9 +162,16 @@ def reproduce_tables(bench: Bench, names: Sequence[TableName]) -> Path:
 
 
 def reproduce_open_points(bench: Bench) -> Path:
-    """Train GKCMN with each reading of what the paper leaves open, score it on the split val, and write a table.
+    """Train GKCMN with each alternative for the paper's open points, score it on the split val and write a table.
 
-    Returns the page, open_points.md. Raises GkcmnError.
+    Args:
+        bench: the result of `open_bench`.
+
+    Returns:
+        the path of open_points.md.
+
+    Raises:
+        GkcmnError: a step failed; the message states the cause.
     """
     base = row_config({}, size=bench.size, seed=0, device=bench.device).train
     default = f"default: learning rate {base.learning_rate:g}, warm-up of {base.warmup_steps} steps"
@@ -165,17 +188,25 @@ def reproduce_open_points(bench: Bench) -> Path:
 
 
 def row_settings(row: str) -> Settings:
-    """What a row's file says."""
+    """Read the settings of an experiment from its file in configs/."""
     return tomllib.loads((CONFIGS / f"{row}.toml").read_text(encoding="utf-8"))
 
 
 def open_points() -> dict[str, Settings]:
-    """Each variant's settings, by its title."""
+    """Read the settings of all variants of the open points, by title."""
     return row_settings("open_points")
 
 
 def row_config(settings: Settings, *, size: Size, seed: int, device: str, share: float = 1.0) -> Config:
-    """The settings of one run: the size's, then its own; trained for a share of the size's epochs."""
+    """Build the configuration of one run.
+
+    Args:
+        settings: the experiment's settings; they override those of the size.
+        size: size of the benchmark, which determines the training settings.
+        seed: the training seed.
+        device: device to train on.
+        share: epoch multiplier.
+    """
     own = {f"{section}.{key}": value for section, part in settings.items() for key, value in part.items()}
     base = load_config(own, file=CONFIGS / f"{size}.toml", environ={})
     epochs = max(1, round(share * base.train.epochs))

@@ -1,4 +1,4 @@
-"""Pictures of the runs: how the loss fell, and the rows' m_vIoU with their intervals."""
+"""Figures of the benchmark: training losses, and m_vIoU with intervals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,16 @@ from pipeline.training.run_log import read_log
 
 
 def write_curves(path: Path, runs: Mapping[str, Path]) -> None:
-    """Draw each run's total loss over its epochs. Raises CheckpointError, OutputError."""
+    """Plot the total loss of each run by epoch.
+
+    Args:
+        path: the PNG file to write.
+        runs: folders of runs, by the title in the legend.
+
+    Raises:
+        CheckpointError: a log cannot be read.
+        OutputError: the file cannot be written.
+    """
     figure = _figure(7, 4)
     axes = figure.subplots()
     for title, run in runs.items():
@@ -28,7 +37,15 @@ def write_curves(path: Path, runs: Mapping[str, Path]) -> None:
 
 
 def write_bars(path: Path, results: Mapping[str, Sequence[Result]]) -> None:
-    """Draw each row's m_vIoU on the split test, with its 95 % interval. Raises OutputError."""
+    """Plot the m_vIoU of each experiment on the split test, with its 95 % interval.
+
+    Args:
+        path: the PNG file to write.
+        results: the results of all seeds, by the title of the experiment.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     figure = _figure(7, 0.6 * len(results) + 1.2)
     axes = figure.subplots()
     for place, runs in enumerate(results.values()):

@@ -1,4 +1,4 @@
-"""What the runs came to, as one page of Markdown."""
+"""Write the results of the benchmark as a Markdown page."""
 
 from __future__ import annotations
 
@@ -14,34 +14,37 @@ from pipeline.evaluation.bootstrap import estimates
 from pipeline.evaluation.report import read_report, report_columns
 
 RIGHT = 0.5
-"""tIoU from which a span counts as right, and mean box IoU over the true span from which an object does."""
+"""Threshold for error types: the smallest tIoU of a correct span, and the smallest mean box IoU over the true span of a
+correct object."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """One run's scores on one split."""
+    """Scores of one run on one split."""
 
     videos: list[str]
     columns: dict[str, np.ndarray]
-    """By metric, float (sample,)."""
+    """Scores of all samples by metric, float (samples,)."""
     tiou: np.ndarray
     viou: np.ndarray
     trivial: dict[str, dict[str, float]]
-    """Means of the trivial rows, by row and metric."""
+    """Means of the naive baselines, by baseline and metric."""
     groups: dict[str, tuple[int, float]]
-    """By group of samples (kind and length of sentence, length of span, area of box), their number and mean vIoU."""
+    """Number of samples and mean vIoU by group (kind and length of the query, length of the span, area of the box)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """One run's scores on all splits, with its own spans and with the true ones."""
+    """Scores of one run on all splits."""
 
     own: dict[str, Scored]
+    """Scores with predicted spans, by split."""
     given: dict[str, Scored]
+    """Scores with true spans, by split."""
 
 
 def read_result(folder: Path, splits: Sequence[str]) -> Result:
-    """Read the reports in <split>/ and <split>-gt/ of `folder`. Raises PredictionError."""
+    """Read the reports in the subfolders <split> and <split>-gt. Raises PredictionError."""
     return Result(
         own={split: _scored(folder / split / "scores.json") for split in splits},
         given={split: _scored(folder / f"{split}-gt" / "scores.json") for split in splits},
@@ -51,34 +54,55 @@ def read_result(folder: Path, splits: Sequence[str]) -> Result:
 def write_page(
     path: Path, tables: Sequence[Table], results: Mapping[str, Sequence[Result]], *, benchmark: str, seeds: int
 ) -> None:
-    """Write all tables, what the models make of the unseen, and what they get wrong. Raises OutputError."""
+    """Write the page: tables, scores on unseen words and combinations, and error analysis.
+
+    Args:
+        path: the file to write.
+        tables: tables of the paper.
+        results: the results of all seeds, by experiment.
+        benchmark: name of the benchmark.
+        seeds: number of seeds.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     titles = {name: row.title for name, row in rows_of(tables).items()}
     test = next(iter(results.values()))[0].own["test"]
     head = (
-        f"Benchmark `{benchmark}`, {seeds} seed{'s' if seeds > 1 else ''}; split `test`: {len(test.videos)} sentences "
-        f"of {len(set(test.videos))} videos. Percent: the mean over seeds ± their standard deviation, and the 95 % "
-        "interval of the mean by a bootstrap over videos. The paper's figures are VidSTG's, another data set: they "
-        "stand beside ours for the order of the rows, not for their height."
+        f"Benchmark `{benchmark}`, {seeds} seed{'s' if seeds > 1 else ''}; split `test`: {len(test.videos)} queries "
+        f"about {len(set(test.videos))} videos. All values are percentages: the mean over seeds ± the standard "
+        "deviation, with the 95 % interval of a bootstrap over videos. The paper's values were measured on another "
+        "data set, VidSTG: compare the ranking, not the absolute values."
     )
     parts = [
         "# Results",
         head,
         *(_table(table, results) for table in tables),
         "![means and intervals](bars.png)\n\n![training loss](curves.png)",
-        "## What was never seen\n\n" + _unseen(results, titles),
-        "## Which part is to blame\n\n" + _blame(results, titles),
-        "## What goes wrong\n\n" + _confusions(results, titles),
-        "## What is hard\n\n" + _groups(results, titles),
+        "## Unseen words and combinations\n\n" + _unseen(results, titles),
+        "## Error attribution\n\n" + _blame(results, titles),
+        "## Error types\n\n" + _confusions(results, titles),
+        "## Scores by group\n\n" + _groups(results, titles),
     ]
     write_text(path, "\n\n".join(parts) + "\n")
 
 
 def write_open_points(path: Path, results: Mapping[str, Sequence[Result]], *, benchmark: str, seeds: int) -> None:
-    """Write what each reading of the paper came to on the split val; the first is the default. Raises OutputError."""
+    """Write a table of the variants' scores on the split val.
+
+    Args:
+        path: the file to write.
+        results: the results of all seeds, by the title of the variant; the first is the default.
+        benchmark: name of the benchmark.
+        seeds: number of seeds.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     default, *_ = results.values()
     val = default[0].own["val"]
     metrics = (*val.columns, *default[0].given["val"].columns)
-    lines = [_line(["", *metrics, "m_vIoU against the default"]), _line(["---"] * (2 + len(metrics)))]
+    lines = [_line(["", *metrics, "m_vIoU minus the default's"]), _line(["---"] * (2 + len(metrics)))]
     for title, runs in results.items():
         columns = [{**run.own["val"].columns, **run.given["val"].columns} for run in runs]
         means = [100 * float(np.mean([values[metric] for values in columns])) for metric in metrics]
@@ -87,9 +111,9 @@ def write_open_points(path: Path, results: Mapping[str, Sequence[Result]], *, be
         gain = f"{100 * found.mean:+.2f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
         lines.append(_line([title, *(f"{mean:.2f}" for mean in means), "" if runs is default else gain]))
     head = (
-        f"Benchmark `{benchmark}`, {seeds} seed{'s' if seeds > 1 else ''}, split `val`: {len(val.videos)} sentences of "
-        f"{len(set(val.videos))} videos. Percent; the last column has the 95 % interval of a bootstrap over videos. "
-        "gt: the true span is given."
+        f"Benchmark `{benchmark}`, {seeds} seed{'s' if seeds > 1 else ''}, split `val`: {len(val.videos)} queries "
+        f"about {len(set(val.videos))} videos. All values are percentages. The last column includes the 95 % interval "
+        "of a bootstrap over videos. gt: scored with the true span."
     )
     write_text(path, f"# Open points, measured\n\n{head}\n\n" + "\n".join(lines) + "\n")
 
@@ -113,7 +137,7 @@ def _table(table: Table, results: Mapping[str, Sequence[Result]]) -> str:
 
 
 def _cells(runs: Sequence[Scored]) -> list[str]:
-    """Each metric's mean over seeds, their spread, and the interval."""
+    """Format the mean over seeds, the standard deviation and the interval of each metric."""
     stacked = {name: np.stack([run.columns[name] for run in runs]) for name in runs[0].columns}
     found = estimates(np.stack([values.mean(axis=0) for values in stacked.values()], axis=1), runs[0].videos)
     cells = []
@@ -124,7 +148,7 @@ def _cells(runs: Sequence[Scored]) -> list[str]:
 
 
 def _unseen(results: Mapping[str, Sequence[Result]], titles: Mapping[str, str]) -> str:
-    """m_vIoU on every test split."""
+    """Format the m_vIoU of each experiment on all test splits."""
     splits = list(next(iter(results.values()))[0].own)
     lines = [_line(["m_vIoU", *splits]), _line(["---"] * (1 + len(splits)))]
     for name, runs in results.items():
@@ -134,10 +158,10 @@ def _unseen(results: Mapping[str, Sequence[Result]], titles: Mapping[str, str]) 
 
 
 def _blame(results: Mapping[str, Sequence[Result]], titles: Mapping[str, str]) -> str:
-    """m_vIoU on the split test if a part were perfect."""
-    lines = [_line(["m_vIoU", "as it is", "true spans", "true boxes"]), _line(["---"] * 4)]
+    """Format the m_vIoU on the split test with predictions, with true spans and with true boxes."""
+    lines = [_line(["m_vIoU", "predicted", "true spans", "true boxes"]), _line(["---"] * 4)]
     for name, runs in results.items():
-        # With true boxes a tube's vIoU is its span's tIoU.
+        # With true boxes, vIoU equals tIoU.
         parts = ([run.own["test"].viou for run in runs], [run.given["test"].viou for run in runs],
                  [run.own["test"].tiou for run in runs])  # fmt: skip
         lines.append(_line([titles[name], *(f"{100 * np.mean(values):.2f}" for values in parts)]))
@@ -145,21 +169,24 @@ def _blame(results: Mapping[str, Sequence[Result]], titles: Mapping[str, str]) -
 
 
 def _confusions(results: Mapping[str, Sequence[Result]], titles: Mapping[str, str]) -> str:
-    """Shares of sentences by whether the span and the object were right."""
-    head = ["", "both right", "span right, object wrong", "object right, span wrong", "both wrong"]
+    """Format the shares of queries by whether the span and the object are correct."""
+    head = ["", "both correct", "wrong object", "wrong span", "both wrong"]
     lines = [_line(head), _line(["---"] * len(head))]
     for name, runs in results.items():
         span = np.concatenate([run.own["test"].tiou >= RIGHT for run in runs])
         thing = np.concatenate([run.given["test"].viou >= RIGHT for run in runs])
         shares = [span & thing, span & ~thing, ~span & thing, ~span & ~thing]
         lines.append(_line([titles[name], *(f"{100 * share.mean():.1f} %" for share in shares)]))
-    note = f"A span is right from a tIoU of {RIGHT} on, an object from a mean box IoU of {RIGHT} over the true span."
+    note = (
+        f"A span is correct if its tIoU is at least {RIGHT}. An object is correct if the mean box IoU over the true "
+        f"span is at least {RIGHT}."
+    )
     return "\n".join(lines) + "\n\n" + note
 
 
 def _groups(results: Mapping[str, Sequence[Result]], titles: Mapping[str, str]) -> str:
-    """m_vIoU on each group of the split test."""
-    lines = [_line(["m_vIoU", "sentences", *(titles[name] for name in results)]), _line(["---"] * (2 + len(results)))]
+    """Format the m_vIoU on each group of the split test."""
+    lines = [_line(["m_vIoU", "queries", *(titles[name] for name in results)]), _line(["---"] * (2 + len(results)))]
     for group, (samples, _) in next(iter(results.values()))[0].own["test"].groups.items():
         means = [np.mean([run.own["test"].groups[group][1] for run in runs]) for runs in results.values()]
         lines.append(_line([group, str(samples), *(f"{100 * mean:.2f}" for mean in means)]))

@@ -1,4 +1,4 @@
-"""The paper's tables: their rows, and the figures that it prints for VidSTG."""
+"""The paper's tables: the experiments in them, and the values that the paper reports for VidSTG."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ TableName = Literal["table1", "table2", "table3"]
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One trained model of a table."""
+    """One row of a table: an experiment."""
 
     title: str
     config: str
-    """Name of a file in configs/, without its end."""
+    """Name of a file in configs/, without the suffix."""
     share: float = 1.0
-    """Of the size's epochs."""
+    """Epoch multiplier."""
     paper: tuple[float, ...] | None = None
-    """Its figures in the paper, in percent, in the order of the table's columns; None where it is not the paper's."""
+    """Values in the paper, in percent, in the order of the table's columns; None if the paper has no such row."""
 
     @property
     def name(self) -> str:
-        """Of its runs' folder."""
+        """Name of the experiment and of the folder with its runs."""
         return self.config if self.share == 1 else f"{self.config}-{self.share:g}"
 
 
@@ -33,13 +33,13 @@ class Table:
 
     title: str
     temporal_gt: bool
-    """Whether the true span is given, so that boxes alone are judged."""
+    """True to score with the true span, so that only the boxes count."""
     rows: tuple[Row, ...]
 
 
 PLUS = (
-    Row(title="GKCMN+ (not the paper's)", config="gkcmn_plus"),
-    Row(title="GKCMN+, 2.5 times the epochs", config="gkcmn_plus", share=2.5),
+    Row(title="GKCMN+ (our extension)", config="gkcmn_plus"),
+    Row(title="GKCMN+, 2.5x epochs", config="gkcmn_plus", share=2.5),
 )
 
 TABLES: dict[TableName, Table] = {
@@ -53,7 +53,7 @@ TABLES: dict[TableName, Table] = {
         ),
     ),
     "table2": Table(
-        title="Table 2: boxes, the true span given",
+        title="Table 2: boxes, with the true span",
         temporal_gt=True,
         rows=(
             Row(title="BM", config="bm", paper=(22.37, 34.92, 16.33)),
@@ -62,7 +62,7 @@ TABLES: dict[TableName, Table] = {
         ),
     ),
     "table3": Table(
-        title="Table 3: parts left out",
+        title="Table 3: ablations",
         temporal_gt=False,
         rows=(
             Row(title="w/o SC (serial)", config="no_serial", paper=(54.16, 18.76, 22.35, 13.86)),
@@ -77,7 +77,7 @@ TABLES: dict[TableName, Table] = {
 
 
 def rows_of(tables: Sequence[Table]) -> dict[str, Row]:
-    """The rows of some tables, by name; one that stands in several has the title of the first."""
+    """Collect the rows of some tables by name. A row that occurs in several tables has the title of the first."""
     rows: dict[str, Row] = {}
     for row in (row for table in tables for row in table.rows):
         rows.setdefault(row.name, row)

@@ -1,1 +1,1 @@
-"""Labelled videos drawn from a seed: scenes, their sentences, exact boxes."""
+"""Generate synthetic videos from a seed: scenes, queries and exact boxes."""

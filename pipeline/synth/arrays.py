@@ -1,4 +1,4 @@
-"""Array and colour types that the scene modules share."""
+"""Array and color types that the modules of `synth` share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Draws the videos of all splits with their labels into a folder, in one process or several."""
+"""Generate the videos and labels of all splits in a folder, with one or more processes."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from pipeline.synth.scene.script import Split
 from pipeline.synth.scene.splits import SPLITS
 
 VERSION = 6
-"""Of the scenes: the same version, seed and size give the same data."""
+"""Version of the generator: the same version, seed and size give the same data."""
 TRIES = 200
-"""Scenes that are drawn for one video before it is given up."""
+"""Maximum number of scenes that are sampled for one video."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Video:
-    """One video to be drawn: what it shows depends on these and nothing else."""
+    """One video to render. These fields alone determine its content."""
 
     split: Split
     number: int
@@ -52,7 +52,7 @@ class Video:
         return out / "videos" / f"{self.name}.mp4"
 
     def labels(self, out: Path) -> Path:
-        """The video's samples, written after the video: where they are, it is whole."""
+        """Path of the video's samples. The file is written after the video, so its presence means both are complete."""
         return out / "labels" / f"{self.name}.json"
 
     def is_drawn(self, out: Path) -> bool:
@@ -70,28 +70,28 @@ def draw_videos(
     force: bool = False,
     on_video: Callable[[str], None] = lambda _: None,
 ) -> Path:
-    """Draw `counts` videos of each split into out/videos/<split>, and write their samples to out/index.parquet.
+    """Render videos into out/videos/<split> and write their samples to out/index.parquet.
 
-    Video k of a split depends on the seed, the split, k, the size and the number of sentences alone. What is there
-    already is kept, so the same command completes an interrupted one, and larger counts extend it.
+    Video k of a split depends only on the seed, the split, k, the size and the number of sentences. Existing videos are
+    kept, so the same call resumes an interrupted one, and larger counts extend the data set.
 
     Args:
-        out: the folder.
-        counts: videos of each split; a split that is not named has none.
-        seed: 0 or more.
-        size: how long the videos are, see `draw.SIZES`.
-        sentences: the most that speak of one video.
-        workers: processes that draw.
-        force: write into a folder that holds what was not drawn here.
-        on_video: told the name of each video when it is there.
+        out: the output folder.
+        counts: number of videos of each split; a split that is not listed gets none.
+        seed: the random seed, 0 or more.
+        size: name of the video lengths, see `sampling.SIZES`.
+        sentences: maximum number of queries per video.
+        workers: number of processes that render.
+        force: write into a folder that contains other files.
+        on_video: called with the name of each video when it is complete.
 
     Returns:
-        The index's path.
+        the path of the index.
 
     Raises:
-        ValueError: a split or size that is not known, a negative count or seed, no video, sentence or worker.
-        OutputError: the folder holds videos drawn with other arguments or of another version, or cannot be written.
-        RenderError: this machine cannot draw.
+        ValueError: an unknown split or size, a negative count or seed, or no video, sentence or worker.
+        OutputError: the folder contains videos of other arguments or another version, or cannot be written.
+        RenderError: rendering is not possible on this machine.
     """
     _check(counts, seed, size, sentences, workers)
     videos = [
@@ -130,26 +130,26 @@ def _check(counts: Mapping[Split, int], seed: int, size: SizeName, sentences: in
 
 
 def _claim(out: Path, seed: int, size: SizeName, sentences: int, *, videos: Sequence[Video], force: bool) -> None:
-    """Mark the folder with what is drawn there, or check the mark."""
+    """Write the arguments to synth.json, or check that an existing synth.json has the same ones."""
     picture = [WIDTH_PIXELS, HEIGHT_PIXELS]
     mark = {"version": VERSION, "seed": seed, "size": size, "sentences": sentences, "picture": picture}
     path = out / "synth.json"
     check_outputs([drawn_output(out)], {}, force=force)
     there = _mark(out)
     if there is None:
-        # Labels mark videos as drawn here; those that --force writes over are not.
+        # A label file marks a video as complete; remove those of other files that --force overwrites.
         for video in videos:
             video.labels(out).unlink(missing_ok=True)
         write_text(path, json.dumps(mark) + "\n")
     elif there != mark:
         differing = ", ".join(f"{key} {there.get(key)}" for key in mark if there.get(key) != mark[key])
         raise OutputError(
-            f"{out}: holds videos drawn with {differing}; use the same, name another folder, or remove this one"
+            f"{out}: contains videos made with {differing}; use the same values, use another folder, or remove this one"
         )
 
 
 def _mark(out: Path) -> dict[str, Any] | None:
-    """What a folder's mark says of the videos in it; None if it has no mark of ours."""
+    """Read a folder's synth.json; None if there is none of this program."""
     try:
         return read_json_file(out / "synth.json") if is_drawn(out) else None
     except (OSError, ValueError):
@@ -157,7 +157,7 @@ def _mark(out: Path) -> dict[str, Any] | None:
 
 
 def draw_video(video: Video, _tell: Tell, *, out: Path) -> str:
-    """Draw one video and then its labels, and return its name. Raises RenderError."""
+    """Render one video, write its labels and return its name. Raises RenderError."""
     from pipeline.media.video_writer import open_mp4
 
     rng = np.random.default_rng([video.seed, SPLITS.index(video.split), video.number, list(SIZES).index(video.size)])
@@ -176,12 +176,13 @@ def draw_video(video: Video, _tell: Tell, *, out: Path) -> str:
         write_labels(video.labels(out), video.split, f"{video.number:04d}", tubes, script)
         return video.name
     raise RenderError(
-        f"video {video.name} of seed {video.seed}: none of {TRIES} scenes shows what a sentence says; use another seed"
+        f"video {video.name} of seed {video.seed}: none of {TRIES} scenes shows an event that a sentence describes; "
+        "use another seed"
     )
 
 
 def _tubes(painter: Painter, samples: Sequence[Sample]) -> list[Tube]:
-    """Samples whose actor is seen well enough, with their boxes; each frame is segmented once for all of them."""
+    """Return the samples whose actor is visible enough, with boxes. Each frame is segmented once for all samples."""
     boxes: list[list[Box | None]] = [[] for _ in samples]
     for frame in range(painter.script.frames):
         now = [number for number, sample in enumerate(samples) if sample.start_frame <= frame < sample.end_frame]

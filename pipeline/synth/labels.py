@@ -1,4 +1,4 @@
-"""The samples of one drawn video as JSON, and as the index's records."""
+"""Read and write the samples of one synthetic video as JSON."""
 
 from __future__ import annotations
 
@@ -25,19 +25,26 @@ from pipeline.synth.scene.script import Script, Split
 from pipeline.types import Kind
 
 MIN_SEEN = 0.8
-"""Least share of a span's frames in which the actor must be visible."""
+"""Minimum share of a span's frames in which the actor must be visible."""
 MIN_SIDE = 0.06
-"""Least length of a box's longer side, as a fraction of the picture's height, in the median."""
-_REDRAW = "remove it, and draw again"
+"""Minimum median length of the longer side of the boxes, as a fraction of the frame's height."""
+_REDRAW = "remove the file and run synth again"
 
 Tube = tuple[Sample, list[Box | None]]
 """A sample and a box for each frame of its span."""
 
 
 def seen_part(sample: Sample, boxes: list[Box | None], script: Script) -> Tube | None:
-    """The sample from the first to the last frame that shows its actor: one who walks in is not yet there.
+    """Shorten a sample to the frames from the first to the last in which its actor is visible.
 
-    None when the actor is too small, hidden for too long, or hardly there.
+    Args:
+        sample: the sample.
+        boxes: a box for each frame of the sample's span; None in frames where the actor is not visible.
+        script: the scene.
+
+    Returns:
+        the shortened sample and its boxes, or None if the actor is too small, hidden for too long, or visible too
+        briefly.
     """
     seen = [index for index, box in enumerate(boxes) if box is not None]
     if not seen:
@@ -55,7 +62,18 @@ def seen_part(sample: Sample, boxes: list[Box | None], script: Script) -> Tube |
 
 
 def write_labels(path: Path, split: Split, number: str, tubes: Iterable[Tube], script: Script) -> None:
-    """Raises OutputError."""
+    """Write the samples of one video as JSON.
+
+    Args:
+        path: the file to write.
+        split: the video's split.
+        number: the video's number in the split, with four digits.
+        tubes: samples and their boxes.
+        script: the scene.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     labels = [
         {
             "id": f"{split}-{number}-{count}",
@@ -74,7 +92,7 @@ def write_labels(path: Path, split: Split, number: str, tubes: Iterable[Tube], s
 
 
 class _Label(BaseModel):
-    """One sample as `write_labels` writes it."""
+    """Schema of one sample in the JSON file."""
 
     id: str
     video: str
@@ -88,7 +106,7 @@ class _Label(BaseModel):
 
 
 def read_labels(path: Path) -> list[types.Sample]:
-    """The samples of one drawn video.
+    """Read the samples of one synthetic video.
 
     Raises:
         OutputError: the file is damaged.

@@ -1,1 +1,1 @@
-"""Describe a scene in sentences."""
+"""Sentences that describe events of a scene."""

@@ -1,4 +1,4 @@
-"""What a script says of each actor, and phrases that are true of some of it."""
+"""Facts of a script, and phrases that are true of some facts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pipeline.synth.scene.script import Actor, Category, Heading, Script, Verb
 
 @dataclass(frozen=True, kw_only=True)
 class Fact:
-    """An actor does something, or has it done to it, in [start_frame, end_frame)."""
+    """One event of an actor in the frames [start_frame, end_frame). A kicked or held ball also has events."""
 
     actor_index: int
     verb: Verb
@@ -21,12 +21,12 @@ class Fact:
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """A noun phrase or question word, and whom it fits; None where it leaves something open."""
+    """A noun phrase or question word, and the properties that it requires of an actor; None means any."""
 
     text: str
     categories: frozenset[Category] | None
     worn: frozenset[str] = frozenset()
-    """Colours that are somewhere on it: "in red" may be said of a shirt as of a hat."""
+    """Colors that the actor must have anywhere: "in red" matches a shirt or a hat."""
     trousers: str | None = None
     hat: str | None = None
     bag: str | None = None
@@ -42,21 +42,21 @@ class Subject:
 
     @property
     def colours(self) -> frozenset[str]:
-        """All colours of things worn that it speaks of."""
+        """All colors of clothing and belongings that the phrase names."""
         return self.worn | {name for name in (self.trousers, self.hat, self.bag) if name is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Predicate:
-    """What is said of a subject, and of which facts it is true."""
+    """A verb phrase, and the facts that it is true of."""
 
     now: str
-    """"walks to the left"."""
+    """Simple present: "walks to the left"."""
     going: str
-    """"walking to the left"."""
+    """Present participle: "walking to the left"."""
     verbs: frozenset[Verb]
     heading: Heading | None
-    """None leaves it open."""
+    """The required direction; None means any."""
     other: Subject | None = None
 
     def holds(self, fact: Fact, script: Script) -> bool:
@@ -68,7 +68,7 @@ class Predicate:
 
 
 def facts_of(script: Script) -> tuple[Fact, ...]:
-    """All actions, and for each kick that its ball is kicked."""
+    """Return the facts of a script: all actions, and for each kick that its ball is kicked."""
     facts: list[Fact] = []
     for index, actor in enumerate(script.actors):
         for action in actor.actions:
@@ -98,5 +98,5 @@ def facts_of(script: Script) -> tuple[Fact, ...]:
 
 
 def true_of(subject: Subject, predicate: Predicate, script: Script, facts: tuple[Fact, ...]) -> list[Fact]:
-    """The facts that a sentence may speak of."""
+    """Return the facts that the sentence of `subject` and `predicate` is true of."""
     return [fact for fact in facts if subject.names(script.actors[fact.actor_index]) and predicate.holds(fact, script)]

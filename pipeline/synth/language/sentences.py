@@ -1,4 +1,4 @@
-"""Sentences that are true of exactly one actor in exactly one span of a script."""
+"""Sample sentences that are true of exactly one actor in exactly one span of a script."""
 
 from __future__ import annotations
 
@@ -16,20 +16,22 @@ from pipeline.synth.scene.splits import UNSEEN_COMBINATIONS, allows_words
 
 SampleKind = Literal["declarative", "interrogative"]
 WORDS = (4, 20)
+"""Smallest and largest number of words in a sentence."""
 SENTENCES = 12
-"""Most that speak of one video, where nothing else is asked for; VidSTG has 14 a video."""
+"""Default of the maximum number of sentences per video; VidSTG has 14 per video."""
 SPAN_FRACTION = (0.08, 0.6)
-"""Spans that are labelled, as fractions of the video."""
+"""Smallest and largest length of a labeled span, as fractions of the video."""
 INTERROGATIVE_SHARE = 0.55
+"""Share of facts for which an interrogative sentence is tried first."""
 IN_VIEW = 0.6
-"""Least share of a labelled span in which the actor is not beyond the picture's edges."""
+"""Minimum share of a labeled span in which the actor is inside the frame."""
 DULL_POWER = 1.5
-"""Above 1: rests are labelled less often than what is more than rest."""
+"""Exponent of the random sort keys of rests; a value above 1 makes rests less likely to be labeled."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """A sentence and the one actor and span that it is about."""
+    """A sentence, and the actor and span that it describes."""
 
     query: str
     kind: SampleKind
@@ -41,7 +43,17 @@ class Sample:
 def draw_samples(
     rng: np.random.Generator, script: Script, split: Split, *, most: int = SENTENCES
 ) -> tuple[Sample, ...]:
-    """Up to `most` samples of different facts; may be empty."""
+    """Sample sentences about different facts.
+
+    Args:
+        rng: the random generator.
+        script: the scene.
+        split: determines the allowed words and combinations.
+        most: maximum number of samples.
+
+    Returns:
+        up to `most` samples; may be empty.
+    """
     low, high = (fraction * script.frames for fraction in SPAN_FRACTION)
     facts = facts_of(script)
     labelled = [
@@ -69,7 +81,7 @@ def draw_samples(
 
 
 def _in_view(script: Script, fact: Fact) -> float:
-    """Share of the fact's frames in which the middle of its actor is in the picture."""
+    """Return the share of the fact's frames in which the vertical axis of its actor is inside the frame."""
     actor = script.actors[fact.actor_index]
     path = places(actor.actions, script.rate)
     shown = script.camera.shows(path, height_m=actor.height_m, half_m=0.0, margin=0.0)
@@ -79,7 +91,7 @@ def _in_view(script: Script, fact: Fact) -> float:
 def _draw_sentence(
     rng: np.random.Generator, script: Script, facts: tuple[Fact, ...], fact: Fact, split: Split
 ) -> tuple[str, SampleKind] | None:
-    """A sentence true of this fact alone; None when no form of words singles it out."""
+    """Sample a sentence that is true only of this fact; None if no sentence is unambiguous."""
     actor = script.actors[fact.actor_index]
     predicates = list(_predicates(rng, script, fact))
     kinds: list[SampleKind] = ["declarative", "interrogative"]
@@ -92,7 +104,7 @@ def _draw_sentence(
                 query
                 for subject in forms[int(number)]
                 if split != "test-unseen-combinations" or _is_unseen(actor, subject, kind)
-                # Trees and chairs stand still too, and are in no fact.
+                # "What" would also match trees and chairs, which stand still but have no facts.
                 if not (fact.verb == "rest" and subject.categories is None)
                 for predicate in predicates
                 for query in _queries(subject, predicate, kind)
@@ -106,7 +118,10 @@ def _draw_sentence(
 
 
 def _is_unseen(actor: Actor, subject: Subject, kind: SampleKind) -> bool:
-    """Whether the phrase names a colour that training never sees on that category, and the category, if it asks not."""
+    """Return whether the phrase names a color that training never shows on the actor's category.
+
+    A declarative phrase must also name exactly that category.
+    """
     is_exact = kind == "interrogative" or subject.categories == frozenset({actor.category})
     return is_exact and any((actor.category, colour) in UNSEEN_COMBINATIONS for colour in subject.colours)
 
@@ -123,7 +138,7 @@ def _queries(subject: Subject, predicate: Predicate, kind: SampleKind) -> Iterat
 
 
 def _things(actor: Actor) -> list[list[Subject]]:
-    """Noun phrases for `actor` without their article: forms, each with its synonyms."""
+    """Return noun phrases for `actor` without an article: a list of forms, each with its synonyms."""
     nouns = NOUNS[actor.category].items()
     colour = actor.colour.name
     bare = [Subject(text=noun, categories=of) for noun, of in nouns]
@@ -177,7 +192,7 @@ def _things(actor: Actor) -> list[list[Subject]]:
 
 def _question_words(actor: Actor) -> list[list[Subject]]:
     if actor.category not in PEOPLE:
-        # "what" is taken at its widest: people count too.
+        # "What" matches everything, including people.
         return [[Subject(text="what", categories=None)]]
     colour = actor.colour.name
     return [
@@ -187,7 +202,7 @@ def _question_words(actor: Actor) -> list[list[Subject]]:
 
 
 def _predicates(rng: np.random.Generator, script: Script, fact: Fact) -> Iterator[Predicate]:
-    """All that may be said of a fact's actor; of another actor in it, by one form of its names."""
+    """Yield all verb phrases for a fact. A second actor is named with one randomly chosen form."""
     actor = script.actors[fact.actor_index]
     others: list[Subject | None] = [None]
     if fact.other is not None and fact.verb in ("kick", "hold", "kicked", "held"):

@@ -1,4 +1,4 @@
-"""What things and actions are called. Each word says of whom or what it is true, taken at its widest."""
+"""Vocabulary. Each noun and verb lists the categories or actions that it applies to, in its widest meaning."""
 
 from __future__ import annotations
 
@@ -51,17 +51,19 @@ TOWARDS: dict[Heading, tuple[str, ...]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Saying:
-    """A verb in the present ("walks") and as it goes on ("walking"), and the verbs of a script that it covers."""
+    """An English verb and the script verbs that it covers."""
 
     now: str
+    """Simple present: "walks"."""
     going: str
+    """Present participle: "walking"."""
     tail: str = ""
-    """What follows, where no heading does."""
+    """Words that follow the verb if no direction does."""
     verbs: frozenset[Verb]
 
 
 def sayings(category: Category, verb: Verb) -> tuple[Saying, ...]:
-    """All ways to say that one of the category does `verb`."""
+    """Return the English verbs for `verb` done by an actor of the category."""
     if verb != "rest":
         return _SAYINGS[verb]
     return _RESTS.get(category, _STANDS)
@@ -71,7 +73,7 @@ def _saying(verb: Verb, now: str, going: str, tail: str = "") -> Saying:
     return Saying(now=now, going=going, tail=tail, verbs=frozenset({verb}))
 
 
-# Who jumps or lifts something moves too.
+# "Moves" covers every action except rest, including jumping and lifting.
 _MOVES = Saying(now="moves", going="moving", verbs=frozenset(get_args(Verb)) - {"rest"})
 _STANDS = (_saying("rest", "stands", "standing", "still"),)
 _PARKED = (_saying("rest", "stands", "standing", "still"), _saying("rest", "stays", "staying", "where it is"))

@@ -1,1 +1,1 @@
-"""Render a scene with MuJoCo."""
+"""Render scenes with MuJoCo."""

@@ -1,6 +1,6 @@
-"""Animals on four legs: how each is built, and how it holds its legs in each frame.
+"""Four-legged animals: body proportions and joint angles in each frame.
 
-Lengths are fractions of the animal's height, angles radians.
+Lengths are fractions of the animal's height; angles are in radians.
 """
 
 from __future__ import annotations
@@ -17,25 +17,26 @@ from pipeline.synth.scene.script import Actor, Category
 
 @dataclass(frozen=True, kw_only=True)
 class Build:
-    """Proportions of an animal; the origin is the hips' height above the ground."""
+    """Proportions of an animal. The origin is at the height of the hips."""
 
     thigh: float
     shin: float
     paw: float
     fore_x: float
-    """Of the front legs."""
+    """x of the front legs."""
     hind_x: float
+    """x of the hind legs."""
     apart: float
-    """Half of the distance of left and right legs."""
+    """Half the distance between the left and right legs."""
     leg_radii: tuple[float, float]
-    """Thigh and shin."""
+    """Radii of thigh and shin."""
     trunk_radius: float
     neck: tuple[float, float, float, float]
-    """x and z of its foot and of its top."""
+    """x and z of the lower end, then x and z of the upper end."""
     neck_radius: float
     head_radius: float
     muzzle: tuple[float, float]
-    """Length and radius."""
+    """Length and radius of the muzzle."""
 
 
 BUILDS: dict[Category, Build] = {
@@ -88,11 +89,20 @@ LEGS: tuple[tuple[str, float], ...] = (
     ("hind_left", 1.0),
     ("hind_right", 0.0),
 )
-"""Each leg's lag in a trot, in half strides: diagonal legs move together."""
+"""Phase of each leg in a trot, in half strides: diagonal legs move together."""
 
 
 def beast(actor: Actor, path: Floats, rate: Fraction) -> dict[str, Floats]:
-    """Joints of an animal on `path` (frames, 2)."""
+    """Compute the joint values of an animal.
+
+    Args:
+        actor: the animal.
+        path: float (frames, 2), its ground points in meters.
+        rate: frames per second.
+
+    Returns:
+        arrays (frames,) by joint.
+    """
     build = BUILDS[actor.category]
     running, moving = window(actor, "run", rate), going(path, rate)
     turn = phase(path, actor.height_m * (0.95 + 0.75 * running))
@@ -101,7 +111,7 @@ def beast(actor: Actor, path: Floats, rate: Fraction) -> dict[str, Floats]:
     pose = {"tail": (0.15 if actor.category == "horse" else 0.4) * np.sin(2 * np.pi * 1.6 * time_s)}
     reach = []
     for leg, lag in LEGS:
-        # A gallop brings the pairs nearly into step.
+        # In a gallop the two front legs, and the two hind legs, move almost in phase.
         gallop = (0.15 if leg.endswith("left") else 0.0) + (0.0 if leg.startswith("front") else 0.9)
         angle = turn + np.pi * ((1 - running) * lag + running * gallop)
         hip = swing * np.sin(angle)

@@ -1,6 +1,6 @@
-"""MJCF of figures: bodies of simple shapes, with the joints that `gait` and `paws` move.
+"""MJCF of actors: bodies of simple shapes, with the joints that `poses` and `animals` move.
 
-A figure faces its own +x, its left is +y, up is +z. Lengths within a figure are fractions of its height.
+An actor faces its own +x, its left is +y, up is +z. Lengths are fractions of its height.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ DARK: Rgb = (0.04, 0.04, 0.05)
 
 
 def figure(actor: Actor, name: str) -> str:
-    """The body `name`; its joints are `<name>/<joint>`."""
+    """Write the MJCF body of an actor. Its joints are named `<name>/<joint>`."""
     pen = Pen(scale=actor.height_m, name=name)
     axes: list[tuple[str, tuple[int, int, int]]] = [("x", (1, 0, 0)), ("y", (0, 1, 0))]
     if actor.category in VEHICLES:
         inside = car(pen, actor) if actor.category == "car" else bicycle(pen, actor)
     else:
-        # What has no wheels has its origin above the ground, and rises and sinks.
+        # The origin of actors without wheels is above the ground and moves vertically.
         axes.append(("z", (0, 0, 1)))
         if actor.category == "ball":
             inside = _ball(pen, actor)
@@ -68,7 +68,7 @@ def _beast_head(pen: Pen, actor: Actor, build: Build, dim: Rgb) -> str:
     coat, size = actor.colour.rgb, build.head_radius
     x, z = build.neck[2] + 0.03, build.neck[3] + 0.04
     length, radius = build.muzzle
-    # A horse's face hangs down, a dog's points ahead.
+    # A horse's muzzle points down; those of dogs and cats point forward.
     drop = 0.9 * length if actor.category == "horse" else 0.15 * length
     nose = (x + size + 0.55 * length, 0.0, z - 0.03 - drop)
     parts = [
@@ -101,12 +101,12 @@ def _tail(pen: Pen, actor: Actor, build: Build) -> str:
 
 
 def _mane(coat: Rgb) -> Rgb:
-    """Dark on a light horse, light on a dark one."""
+    """Return a dark color for a light horse and a light color for a dark one."""
     return (0.10, 0.08, 0.07) if sum(coat) > 0.5 else (0.35, 0.30, 0.26)
 
 
 def _ball(pen: Pen, actor: Actor) -> str:
-    # Two bands cross, so that one sees the ball roll: flat discs that stick out of it a little.
+    # Two crossing bands make rolling visible; they are flat discs slightly larger than the ball.
     band = DARK if actor.colour.name == "white" else WHITE
     return (
         pen.hinge("spin", (0, 1, 0))

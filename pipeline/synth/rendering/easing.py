@@ -1,4 +1,4 @@
-"""When an actor does something, and how fast its gait goes: arrays (frames,) that poses are made of."""
+"""Time courses of actions and gaits as arrays (frames,), from which poses are computed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from pipeline.synth.scene.motion import travelled
 from pipeline.synth.scene.script import Actor, Verb
 
 EASE_S = 0.3
+"""Default duration of the transition at both ends of an action, in seconds."""
 EASE_SHARE = 0.35
-"""Most of a short action that its ease takes at each end."""
+"""Maximum length of each transition, as a fraction of the action."""
 
 
 def window(actor: Actor, verb: Verb, rate: Fraction, ease_s: float = EASE_S) -> Floats:
-    """1 while the actor does `verb`, else 0, eased inside the action."""
+    """Return 1 while the actor does `verb`, else 0, with linear transitions inside the action: (frames,)."""
     parts = []
     for action in actor.actions:
         step = np.arange(action.length_frames) + 1.0
@@ -27,12 +28,12 @@ def window(actor: Actor, verb: Verb, rate: Fraction, ease_s: float = EASE_S) -> 
 
 
 def going(path: Floats, rate: Fraction) -> Floats:
-    """0 at rest, 1 from a slow walk on."""
+    """Return the intensity of the gait: 0 at rest, 1 at 0.6 m/s or faster: (frames,)."""
     speed_m_s = np.gradient(travelled(path)) * float(rate)
     return np.clip(speed_m_s / 0.6, 0.0, 1.0)
 
 
 def phase(path: Floats, stride_m: Floats) -> Floats:
-    """Angle of the gait: one turn a stride, so that feet do not slide."""
+    """Return the phase of the gait in radians, one turn per stride, so that feet do not slide: (frames,)."""
     steps = np.diff(travelled(path), prepend=0.0)
     return 2 * np.pi * np.cumsum(steps / stride_m)

@@ -1,4 +1,4 @@
-"""Writes MJCF: shapes and joints of one figure, scaled to its height."""
+"""Write MJCF: shapes and joints of one actor, scaled to its height."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ Numbers = Sequence[float]
 
 
 def text(numbers: Numbers) -> str:
-    """Numbers as an MJCF attribute."""
+    """Format numbers as the value of an MJCF attribute."""
     return " ".join(f"{number:.5f}" for number in numbers)
 
 
 class Pen:
-    """Writes the parts of one figure; lengths are fractions of `scale`, in metres."""
+    """Writes the parts of one actor. Lengths are fractions of `scale`, which is in meters."""
 
     def __init__(self, *, scale: float, name: str) -> None:
         self.scale = scale
@@ -34,7 +34,7 @@ class Pen:
         return self._between("cylinder", start, end, radius, rgb)
 
     def block(self, at: Numbers, halves: Numbers, rgb: Rgb, *, turn_deg: float = 0.0) -> str:
-        """A box, turned about its y axis."""
+        """Write a box, rotated about its y axis."""
         return (
             f'<geom type="box" pos="{self._m(at)}" size="{self._m(halves)}" euler="0 {turn_deg:.3f} 0" '
             f'rgba="{text(rgb)} 1"/>'

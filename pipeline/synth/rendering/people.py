@@ -1,4 +1,4 @@
-"""MJCF of people: body, clothes, face, hat and bag. Lengths are fractions of the height."""
+"""MJCF of people: body, clothes, face, hat and bag. Lengths are fractions of the person's height."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _arm(pen: Pen, actor: Actor, side: str, sign: int, wide: float) -> str:
 
 
 def _head(pen: Pen, actor: Actor) -> str:
-    # A child's head is large for its body.
+    # A child's head is larger relative to its body.
     size = 1.25 if actor.category == "child" else 1.0
     pen = Pen(scale=pen.scale * size, name=pen.name)
     z = 0.395 / size + (0.02 if size > 1 else 0.0)
@@ -98,7 +98,7 @@ def _head(pen: Pen, actor: Actor) -> str:
 
 
 def _bag(pen: Pen, actor: Actor, wide: float) -> str:
-    """On the back, with straps that show from the front."""
+    """Write a bag on the back, with straps that are visible from the front."""
     if actor.bag is None:
         return ""
     rgb = actor.bag.rgb

@@ -1,7 +1,7 @@
-"""How a person holds the limbs in each frame: angles of the joints that `figures` declares.
+"""Values of the joints declared in `bodies`, for each frame.
 
-Angles are radians, offsets metres, every array (frames,). A leg or arm angle is positive forwards, a knee
-or elbow angle positive where it bends naturally.
+Angles are in radians and offsets in meters; every array is (frames,). Leg and arm angles are positive forward. Knee and
+elbow angles are positive in the natural direction.
 """
 
 from __future__ import annotations
@@ -20,19 +20,26 @@ from pipeline.synth.scene.script import ANIMALS, VEHICLES, Actor, Script
 Pose = dict[str, Floats]
 
 THIGH, SHIN, ANKLE = 0.245, 0.225, 0.045
-"""A person's leg, hip to knee to ankle to ground, as fractions of the height."""
+"""Lengths of a person's leg from hip to knee, knee to ankle and ankle to ground, as fractions of the height."""
 WHEELS: dict[str, float] = {"car": 0.215, "bicycle": 0.32}
 """Radii of wheels, as fractions of the vehicle's height."""
 SHOULDER = 0.265
-"""Above the hips, as a fraction of the height."""
+"""Height of the shoulders above the hips, as a fraction of the height."""
 JUMP_S = 0.85
+"""Approximate duration of one jump in seconds."""
 JUMP_M = 0.24
+"""Height of a jump in meters."""
 SIT_S, GRASP_S = 0.6, 0.7
-"""Time to sit down, and to lift a ball."""
+"""Durations of sitting down and of lifting a ball, in seconds."""
 
 
 def poses(script: Script, index: int) -> Pose:
-    """All joints of an actor by name, over all frames of the video."""
+    """Compute the values of all joints of an actor, by joint, for all frames of the video.
+
+    Args:
+        script: the scene.
+        index: the actor's index in the script.
+    """
     actor, rate = script.actors[index], script.rate
     path = places(actor.actions, rate)
     common: Pose = {"x": path[:, 0], "y": path[:, 1], "yaw": facings(actor.actions, rate)}
@@ -61,7 +68,7 @@ def _ball(script: Script, ball: Actor, path: Floats) -> Pose:
 
 
 def _lift(person: Actor, ball: Actor, rate: Fraction) -> tuple[Floats, Floats]:
-    """Where the ball is before the person and above the ground, in metres: it goes overhead and back."""
+    """Return a held ball's distance in front of the person and its height in meters; it moves overhead and back."""
     up = window(person, "hold", rate, GRASP_S)
     up = up * up * (3 - 2 * up)
     radius_m, height_m = ball.height_m / 2, person.height_m
@@ -104,7 +111,7 @@ def _person(script: Script, actor: Actor, path: Floats) -> Pose:
         tall * (THIGH * np.cos(pose[f"{side}_hip"]) + SHIN * np.cos(pose[f"{side}_hip"] - pose[f"{side}_knee"]) + ANKLE)
         for side in ("left", "right")
     ]
-    # The longer leg carries: its sole is on the ground, whatever the joints do.
+    # Keep the sole of the longer leg on the ground.
     stands = np.maximum(*legs) + hop + 0.05 * tall * running * moving * np.abs(np.sin(turn))
     pose["z"] = stands + sitting * (0.085 * tall - stands)
     pose["lean"] = moving * (0.03 + 0.16 * running) + 0.5 * squat - 0.12 * sitting
@@ -114,7 +121,7 @@ def _person(script: Script, actor: Actor, path: Floats) -> Pose:
 
 
 def _reach(pose: Pose, script: Script, person: Actor, held: Floats) -> None:
-    """Point the arms of whoever holds a ball at it."""
+    """Point the arms of a person at the ball that they hold, in place."""
     ball = next(other for action in person.actions if action.verb == "hold" for other in _others(script, action.other))
     forward, height = _lift(person, ball, script.rate)
     lean = pose["lean"]
@@ -132,10 +139,10 @@ def _others(script: Script, index: int | None) -> tuple[Actor, ...]:
 
 
 def _kicks(actor: Actor, rate: Fraction) -> tuple[Floats, Floats]:
-    """What a kick adds to the right hip and knee: the leg swings back, then far forwards."""
+    """Return the angles that kicks add to the right hip and knee: the leg swings back, then far forward."""
     hips, knees = [], []
     for action in actor.actions:
-        # Seconds from the moment at which the foot meets the ball.
+        # Seconds since the foot touches the ball.
         at_s = (np.arange(action.length_frames) - KICK_AT * action.length_frames) / float(rate)
         is_kick = action.verb == "kick"
         back = np.exp(-(((at_s + 0.30) / 0.14) ** 2)) * is_kick
@@ -146,7 +153,7 @@ def _kicks(actor: Actor, rate: Fraction) -> tuple[Floats, Floats]:
 
 
 def _jumps(actor: Actor, rate: Fraction) -> tuple[Floats, Floats]:
-    """Bend of hips in radians and height above the ground in metres: whole jumps fill each action."""
+    """Return the hip angle in radians and the jump height in meters. Each action contains a whole number of jumps."""
     crouch, hop = [], []
     for action in actor.actions:
         length = action.length_frames

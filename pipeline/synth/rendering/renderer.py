@@ -1,4 +1,4 @@
-"""Draws a world: RGB frames, and from the segmentation the boxes of what is visible of actors."""
+"""Render a scene: RGB frames, and the boxes of the visible parts of actors from the segmentation."""
 
 from __future__ import annotations
 
@@ -16,25 +16,31 @@ from pipeline.synth.scene.camera import HEIGHT_PIXELS, WIDTH_PIXELS
 from pipeline.synth.scene.script import Script
 
 OVERSAMPLING = 2
-"""Pictures are drawn that many times larger each way, then averaged: faster in Mesa than multisampling."""
+"""Frames are rendered this many times larger in each dimension and then averaged, which is faster in Mesa than
+multisampling."""
 MIN_PIXELS = 4
-"""Fewer visible pixels than that are no box."""
+"""Minimum number of visible pixels for a box."""
 MAX_SHAPES = 2000
+"""Maximum number of shapes in a scene."""
 
 Box = tuple[int, int, int, int]
-"""(x1, y1, x2, y2) in pixels, right and bottom edges exclusive."""
+"""(x1, y1, x2, y2) in pixels; x2 and y2 are exclusive."""
 
 
 class Painter:
-    """Draws the frames of one script; a context manager that frees OpenGL's memory.
+    """Renders the frames of one script. Use it as a context manager, which frees the OpenGL memory.
 
-    Raises RenderError when no OpenGL context can be had.
+    Args:
+        script: the scene.
+
+    Raises:
+        RenderError: no OpenGL context is available.
     """
 
     def __init__(self, script: Script) -> None:
         self._mujoco: Any = load_mujoco()
         width, height = WIDTH_PIXELS * OVERSAMPLING, HEIGHT_PIXELS * OVERSAMPLING
-        # PyOpenGL comes with MuJoCo; like it, it is imported only to draw.
+        # PyOpenGL is a dependency of MuJoCo; both are imported only for rendering.
         gl_error = importlib.import_module("OpenGL.error").Error
         self.script = script
         self.world = World(script, picture=(width, height))
@@ -52,30 +58,30 @@ class Painter:
         self._camera.type, self._camera.fixedcamid = self._mujoco.mjtCamera.mjCAMERA_FIXED, 0
 
     def picture(self, frame: int) -> Pixels:
-        """One frame, HWC uint8 RGB."""
+        """Render one frame: HWC uint8 RGB."""
         return shrink(self._draw(frame, OVERSAMPLING))
 
     def boxes(self, frame: int, actors: Collection[int]) -> dict[int, Box | None]:
-        """The visible box of each of these actors in one frame; None where hardly a pixel is seen."""
+        """Compute the visible boxes of actors in one frame; None for fewer than MIN_PIXELS visible pixels."""
         owner = self.owners(frame)
         return {actor: box_of(owner == actor) for actor in actors}
 
     def owners(self, frame: int) -> npt.NDArray[np.int64]:
-        """The index of the actor whom each pixel's middle shows, -1 for none: (height, width)."""
+        """Return the index of the actor at each pixel's center, -1 for none: int64 (height, width)."""
         flags = self._scene.flags
         segment, idcolor = self._mujoco.mjtRndFlag.mjRND_SEGMENT, self._mujoco.mjtRndFlag.mjRND_IDCOLOR
         flags[segment] = flags[idcolor] = True
         drawn = self._draw(frame, 1).astype(np.int64)
         flags[segment] = flags[idcolor] = False
         numbers = drawn[..., 0] + 256 * drawn[..., 1] + 65536 * drawn[..., 2]
-        # Number 0 is where nothing was drawn; shapes of the scene are counted from 1.
+        # 0 is the background; shapes of the scene are numbered from 1.
         owners = np.full(self._scene.ngeom + 1, -1)
         for shape in self._scene.geoms[: self._scene.ngeom]:
             owners[shape.segid + 1] = self.world.owner[shape.objid]
         return owners[numbers]
 
     def _draw(self, frame: int, scale: int) -> Pixels:
-        """The frame as it is drawn, `scale` times as large each way."""
+        """Render a frame, `scale` times as large in each dimension."""
         self.world.pose(frame)
         category = self._mujoco.mjtCatBit.mjCAT_ALL
         self._mujoco.mjv_updateScene(
@@ -85,7 +91,7 @@ class Painter:
         self._mujoco.mjr_render(area, self._scene, self._context)
         drawn = np.empty((area.height, area.width, 3), dtype=np.uint8)
         self._mujoco.mjr_readPixels(drawn, None, area, self._context)
-        # OpenGL counts rows from below.
+        # In OpenGL the first row is at the bottom.
         return drawn[::-1]
 
     def __enter__(self) -> Self:
@@ -102,16 +108,16 @@ class Painter:
 
 
 def shrink(drawn: Pixels) -> Pixels:
-    """Averages each block of an oversampled HWC uint8 picture, rounding half up."""
+    """Average each block of an oversampled HWC uint8 image, rounding half up."""
     n, area = OVERSAMPLING, OVERSAMPLING**2
-    # Strided slices add faster than numpy reduces over short axes.
+    # Adding strided slices is faster than a numpy reduction over short axes.
     rows = sum((drawn[k::n].astype(np.uint16) for k in range(1, n)), drawn[::n].astype(np.uint16))
     sums = sum((rows[:, k::n] for k in range(1, n)), rows[:, ::n])
     return ((sums + area // 2) // area).astype(np.uint8)
 
 
 def box_of(mask: Flags) -> Box | None:
-    """The box of a mask (height, width); None when it holds hardly a pixel."""
+    """Return the bounding box of a mask, bool (height, width); None if it has fewer than MIN_PIXELS pixels."""
     if mask.sum() < MIN_PIXELS:
         return None
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))

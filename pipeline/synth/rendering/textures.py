@@ -1,4 +1,4 @@
-"""Textures made from a seed: grass, paving, boards, bricks, plaster. All repeat without a seam."""
+"""Random textures: grass, paving, boards, bricks and plaster. All tile without seams."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SIDE_PIXELS = 256
 
 
 def ground_texture(rng: np.random.Generator, place: Place, rgb: Rgb) -> Pixels:
-    """(256, 256, 3) uint8."""
+    """Generate the ground of a place with mean color `rgb`: (256, 256, 3) uint8."""
     if place == "park":
         return _tint(0.12 * _noise(rng, 8, 6) + 0.12 * _noise(rng, 64, 2), rgb)
     if place == "yard":
@@ -21,20 +21,20 @@ def ground_texture(rng: np.random.Generator, place: Place, rgb: Rgb) -> Pixels:
 
 
 def wall_texture(rng: np.random.Generator, place: Place, rgb: Rgb) -> Pixels:
-    """(256, 256, 3) uint8."""
+    """Generate the wall of a place with mean color `rgb`: (256, 256, 3) uint8."""
     if place == "yard":
         return _tint(_tiles(rng, rows=12, columns=4, shift=0.5) + 0.06 * _noise(rng, 32, 3), rgb)
     return _tint(0.05 * _noise(rng, 4, 6), rgb)
 
 
 def _tint(lightness: Floats, rgb: Rgb) -> Pixels:
-    """Colours `lightness` (side, side), 0 on average, as a relative change of `rgb`."""
+    """Apply `lightness` (side, side), with mean 0, as a relative change of `rgb`."""
     colours = np.array(rgb) * (1.0 + lightness[..., None])
     return np.round(255 * np.clip(colours, 0.0, 1.0)).astype(np.uint8)
 
 
 def _noise(rng: np.random.Generator, cells: int, octaves: int) -> Floats:
-    """Smooth noise (side, side) of mean 0 and standard deviation 1."""
+    """Generate smooth noise (side, side) with mean 0 and standard deviation 1."""
     total = np.zeros((SIDE_PIXELS, SIDE_PIXELS))
     for octave in range(octaves):
         count = min(cells * 2**octave, SIDE_PIXELS)
@@ -49,7 +49,7 @@ def _noise(rng: np.random.Generator, cells: int, octaves: int) -> Floats:
 
 
 def _tiles(rng: np.random.Generator, *, rows: int, columns: int, shift: float) -> Floats:
-    """Tiles of varying lightness with dark joints; each second row is shifted by that part of a tile."""
+    """Generate tiles of varying lightness with dark joints; every second row is offset by `shift` tile widths."""
     pixel = np.arange(SIDE_PIXELS)
     row, row_part = np.divmod(pixel * rows / SIDE_PIXELS, 1.0)
     along = (pixel[None] * columns / SIDE_PIXELS + shift * (row[:, None] % 2)) % columns

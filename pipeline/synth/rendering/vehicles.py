@@ -1,4 +1,4 @@
-"""MJCF of vehicles, whose origin is on the ground. Lengths are fractions of the height."""
+"""MJCF of vehicles. The origin is on the ground; lengths are fractions of the vehicle's height."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def car(pen: Pen, actor: Actor) -> str:
         pen.blob((1.10, 0, 0.37), (0.22, 0.55, 0.17), paint),
         pen.blob((-1.10, 0, 0.38), (0.22, 0.55, 0.17), paint),
         pen.block((-0.12, 0, 0.90), (0.52, 0.47, 0.035), paint),
-        # Cabin: slanted screens before and behind, glass at the sides, pillars of paint.
+        # Cabin: slanted windshield and rear window, side windows, painted pillars.
         pen.block((-0.12, 0, 0.70), (0.56, 0.49, 0.19), GLASS),
         pen.block((0.50, 0, 0.705), (0.025, 0.47, 0.25), GLASS, turn_deg=-38),
         pen.block((-0.72, 0, 0.705), (0.025, 0.47, 0.25), GLASS, turn_deg=32),
@@ -76,5 +76,5 @@ def _rim(pen: Pen, radius: float) -> str:
 
 
 def _spin(pen: Pen, x: float) -> str:
-    """The hinge of the front or the rear wheels."""
+    """Write the hinge of the front or the rear wheels."""
     return pen.hinge("spin" if x > 0 else "rear_spin", (0, 1, 0))

@@ -1,4 +1,4 @@
-"""A script as a MuJoCo model, posed frame by frame: everything is placed, nothing is simulated."""
+"""A script as a MuJoCo model. Each frame sets all poses; physics is not simulated."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ from pipeline.synth.scene.script import Prop, Script, Stage
 
 CAMERA = "camera"
 SHADOW_PIXELS = 768
+"""Side of the shadow map in pixels."""
 EXTENT_M = 12
-"""Half the side of the shadow map, which speckles near its edge: so it reaches beyond what is in view."""
+"""Half the side of the shadow map in meters. It extends beyond the view because its border has artifacts."""
 BARK = (0.27, 0.19, 0.13)
 
 
 def load_mujoco() -> ModuleType:
-    """MuJoCo, set to draw off screen with EGL unless the environment says otherwise.
+    """Import MuJoCo for off-screen rendering, with EGL unless MUJOCO_GL is set.
 
-    Raises RenderError when it is not installed or finds no OpenGL.
+    Raises:
+        RenderError: MuJoCo is not installed or finds no OpenGL.
     """
     os.environ.setdefault("MUJOCO_GL", "egl")
     try:
@@ -36,28 +38,33 @@ def load_mujoco() -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != "mujoco":
             raise no_opengl(error) from error
-        raise RenderError("cannot draw scenes: MuJoCo is not installed; pip install 'gkcmn-pipe[synth]'") from error
-    # A missing library comes as an AttributeError of PyOpenGL, an unknown MUJOCO_GL as a RuntimeError.
+        raise RenderError("cannot render videos: MuJoCo is not installed; pip install 'gkcmn-pipe[synth]'") from error
+    # PyOpenGL raises AttributeError for a missing library; MuJoCo raises RuntimeError for an unknown MUJOCO_GL.
     except (ImportError, AttributeError, RuntimeError) as error:
         raise no_opengl(error) from error
 
 
 def no_opengl(error: Exception) -> RenderError:
-    """Say what to do when OpenGL cannot be had because of `error`."""
+    """Build the error for a machine without OpenGL; `error` is the cause."""
     return RenderError(
-        f"cannot draw scenes: no off-screen OpenGL with MUJOCO_GL={os.environ.get('MUJOCO_GL')} "
+        f"cannot render videos: no off-screen OpenGL with MUJOCO_GL={os.environ.get('MUJOCO_GL')} "
         f"({' '.join(str(error).split())}); apt-get install libegl1 libgl1-mesa-dri, and unset MUJOCO_GL"
     )
 
 
 class World:
-    """The model of one script and the state that `pose` sets.
+    """The MuJoCo model of one script, and the state that `pose` sets.
 
-    `owner` (ngeom,) int gives for each MuJoCo geom the index of its actor, -1 for none.
+    `owner` int64 (ngeom,) contains the actor's index for each MuJoCo geom, -1 for none.
     """
 
     def __init__(self, script: Script, *, picture: tuple[int, int]) -> None:
-        """`picture` is (width, height) in pixels of the buffer that is drawn into."""
+        """Build the model.
+
+        Args:
+            script: the scene.
+            picture: width and height of the render buffer in pixels.
+        """
         mujoco = load_mujoco()
         self.model: Any = mujoco.MjModel.from_xml_string(scene_mjcf(script, picture))
         self.data: Any = mujoco.MjData(self.model)
@@ -79,11 +86,11 @@ class World:
         }
         self._addresses = [int(self.model.joint(joint).qposadr[0]) for joint in joints]
         self._angles = np.stack(list(joints.values()), axis=1)
-        # MuJoCo's cameras look along their -z.
+        # MuJoCo cameras look along -z.
         self._axes = script.camera.axes() * np.array([1.0, 1.0, -1.0])[:, None]
 
     def pose(self, frame: int) -> None:
-        """Put everything where it is in that frame."""
+        """Set all joints and the camera to their values in a frame."""
         self.data.qpos[self._addresses] = self._angles[frame]
         self._mujoco.mj_kinematics(self.model, self.data)
         self._mujoco.mj_comPos(self.model, self.data)
@@ -96,7 +103,7 @@ class World:
 
 
 def scene_mjcf(script: Script, picture: tuple[int, int]) -> str:
-    """Write the MJCF of a script, with blank textures."""
+    """Write the MJCF of a script with blank textures; `picture` is (width, height) in pixels."""
     camera, stage = script.camera, script.stage
     figures = "".join(figure(actor, f"actor{index}") for index, actor in enumerate(script.actors))
     blank = f'type="2d" builtin="flat" width="{SIDE_PIXELS}" height="{SIDE_PIXELS}"'
@@ -131,7 +138,7 @@ def scene_mjcf(script: Script, picture: tuple[int, int]) -> str:
 
 
 def _repeat(stage: Stage) -> str:
-    """Textures a metre: a repeat shows least in grass, where the texture may be large."""
+    """Return the texture repeats per meter. Repeats are hard to see in grass, so its texture is larger."""
     return "0.35 0.35" if stage.place == "park" else "0.5 0.5"
 
 
@@ -150,7 +157,7 @@ def _wall(stage: Stage) -> str:
     if stage.place == "park":
         return ""
     height_m = 2.4 if stage.place == "yard" else 9.0
-    # A plane shows its front alone, which is where its z axis points: at the camera.
+    # Only the front of a plane is visible; its z axis points at the camera.
     return (
         f'<geom type="plane" pos="0 {stage.wall_distance_m:.5f} {height_m / 2:.5f}" '
         f'size="40 {height_m / 2:.5f} 1" xyaxes="1 0 0 0 0 1" material="wall"/>'
@@ -183,7 +190,7 @@ def _prop(prop: Prop) -> str:
 
 
 def _chair(prop: Prop) -> str:
-    """Seat, back and four legs; it faces the camera."""
+    """Write a chair that faces the camera."""
     pen = Pen(scale=prop.height_m, name="chair")
     legs = "".join(pen.limb((x, y, 0), (x, y, 0.48), 0.03, prop.rgb) for x in (-0.2, 0.2) for y in (-0.2, 0.2))
     seat = pen.block((0, 0, 0.5), (0.25, 0.25, 0.03), prop.rgb)

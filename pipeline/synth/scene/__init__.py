@@ -1,1 +1,1 @@
-"""Sample a scene: who acts, when, where, and how the camera moves."""
+"""Sample a scene: actors, their actions and positions, and the motion of the camera."""

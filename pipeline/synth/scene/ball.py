@@ -1,4 +1,4 @@
-"""What a ball does that somebody kicks or holds up: its timeline follows from that person's."""
+"""Actions of a ball that a person kicks or holds up, derived from the person's actions."""
 
 from __future__ import annotations
 
@@ -11,17 +11,25 @@ from pipeline.synth.scene.script import Action, Actor
 from pipeline.synth.scene.timeline import STEP_M, Film
 
 REACH = 0.26
-"""Between the middle of a person and the near side of the ball in front, as a fraction of the height."""
+"""Distance from a person's center to the near side of the ball, as a fraction of the person's height."""
 KICK_AT = 0.5
-"""Part of a kick after which the foot meets the ball."""
+"""Fraction of a kick after which the foot touches the ball."""
 ROLL_M_S = (1.6, 3.6)
-"""Speed of a ball that was just kicked."""
+"""Range of the initial speed of a kicked ball in m/s."""
 
 
 def ball_actions(
     rng: np.random.Generator, person_index: int, person: Actor, radius_m: float, film: Film
 ) -> tuple[Action, ...]:
-    """The ball lies still, is held or kicked by the person, and lies still again."""
+    """Sample the actions of a ball: at rest, held or rolling after a kick, and at rest again.
+
+    Args:
+        rng: the random generator.
+        person_index: the index of the person in the script.
+        person: the person; one of their actions is "kick" or "hold".
+        radius_m: radius of the ball in meters.
+        film: length and rate of the video.
+    """
     play = next(action for action in person.actions if action.verb in ("kick", "hold"))
     ahead = np.radians(play.facing_deg)
     reach_m = REACH * person.height_m + radius_m
@@ -56,7 +64,7 @@ def ball_actions(
 
 
 def _filled(lies: Action, one: Action) -> tuple[Action, ...]:
-    """The action with rests around it that fill the video."""
+    """Return the action, with rests before and after it that fill the video."""
     rests: Sequence[Action] = (
         replace(lies, end_frame=one.start_frame),
         replace(lies, start_frame=one.end_frame, start_m=one.end_m, end_m=one.end_m),

@@ -1,4 +1,4 @@
-"""The pinhole camera of a scene, as arithmetic: what is in the picture can be asked before drawing."""
+"""The pinhole camera of a scene. It computes what is visible without rendering."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from pipeline.synth.arrays import Flags, Floats
 WIDTH_PIXELS = 320
 HEIGHT_PIXELS = 240
 SHAKE_DEG = 0.45
-"""Standard deviation of a hand's yaw and pitch."""
+"""Standard deviation of the yaw of a hand-held camera, in degrees."""
 SHAKE_S = 0.9
-"""Between a hand's changes of mind."""
+"""Time between the random angles of a hand-held camera, in seconds."""
 
 CameraMode = Literal["still", "panning", "following", "hand-held"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Camera:
-    """Stands at x = y = 0 and looks along +y, turned by its yaw and then tilted down by its pitch.
+    """A camera at x = y = 0 that looks along +y, rotated by its yaw and then tilted down by its pitch.
 
-    The world's axes: x to the right, y away from the camera, z up; metres.
+    World axes in meters: x to the right, y away from the camera, z up.
     """
 
     mode: CameraMode
@@ -32,12 +32,12 @@ class Camera:
     fov_deg: float
     """Vertical field of view."""
     yaw_deg: tuple[float, ...]
-    """In each frame; positive turns to the left."""
+    """Yaw of each frame; positive is to the left."""
     pitch_deg: tuple[float, ...]
-    """In each frame; positive looks down."""
+    """Pitch of each frame; positive is down."""
 
     def axes(self) -> Floats:
-        """The picture's right, its up, and what lies ahead, as world directions: (frames, 3, 3)."""
+        """Return the camera's right, up and forward directions in world coordinates: float (frames, 3, 3)."""
         yaw, tilt = np.radians(self.yaw_deg), np.radians(self.pitch_deg)
         zero = np.zeros(len(yaw))
         right = np.stack([np.cos(yaw), np.sin(yaw), zero], axis=-1)
@@ -48,9 +48,13 @@ class Camera:
         return np.stack([right, up, ahead], axis=1)
 
     def project(self, points_m: Floats) -> Floats:
-        """World points (frames, n, 3) to picture points (frames, n, 2), fractions of its width and height.
+        """Project world points to the frame.
 
-        (0, 0) is the top left corner. The points must lie in front of the camera.
+        Args:
+            points_m: float (frames, n, 3), in meters, in front of the camera.
+
+        Returns:
+            float (frames, n, 2), fractions of the width and the height; (0, 0) is the top left corner.
         """
         seen = np.einsum("fnk,fak->fna", points_m - (0.0, 0.0, self.height_m), self.axes())
         half_height = np.maximum(seen[..., 2], 0.1) * math.tan(math.radians(self.fov_deg) / 2)
@@ -58,9 +62,16 @@ class Camera:
         return np.stack([0.5 + 0.5 * seen[..., 0] / half_width, 0.5 - 0.5 * seen[..., 1] / half_height], axis=-1)
 
     def shows(self, ground_m: Floats, *, height_m: float, half_m: float, margin: float = 0.02) -> Flags:
-        """In which frames an upright thing at `ground_m` (frames, 2) is in the picture whole: bool (frames,).
+        """Compute in which frames an upright object is completely visible.
 
-        `half_m` is half its width; `margin` is a fraction of the picture's sides.
+        Args:
+            ground_m: float (frames, 2), ground points in meters.
+            height_m: height of the object.
+            half_m: half the width of the object.
+            margin: required distance to the frame's edges, as a fraction of its sides.
+
+        Returns:
+            bool (frames,).
         """
         corners = [
             np.stack([ground_m[:, 0] + dx, ground_m[:, 1], np.full(len(ground_m), z)], axis=-1)
@@ -72,7 +83,15 @@ class Camera:
 
 
 def draw_camera(rng: np.random.Generator, mode: CameraMode, frames: int, rate: float, followed_m: Floats) -> Camera:
-    """Draw a camera; one that follows keeps near its middle whoever stands at `followed_m` (frames, 2)."""
+    """Sample a camera.
+
+    Args:
+        rng: the random generator.
+        mode: the kind of motion.
+        frames: number of frames.
+        rate: frames per second.
+        followed_m: float (frames, 2), ground points in meters that a "following" camera keeps near the center.
+    """
     pitch = float(rng.uniform(7, 12))
     yaw = np.zeros(frames)
     tilt = np.full(frames, pitch)
@@ -95,13 +114,13 @@ def draw_camera(rng: np.random.Generator, mode: CameraMode, frames: int, rate: f
 
 
 def _smooth(values: Floats, width: int) -> Floats:
-    """The mean over `width` values around each, (n,) to (n,); the ends are held."""
+    """Compute the moving average of (n,) values over `width` values; the first and last values are repeated."""
     padded = np.pad(values, (width // 2, width - 1 - width // 2), mode="edge")
     return np.convolve(padded, np.full(width, 1 / width), mode="valid")
 
 
 def _wander(rng: np.random.Generator, frames: int, rate: float) -> Floats:
-    """A smooth random angle in degrees, (frames,)."""
+    """Sample a smooth random angle in degrees: (frames,)."""
     knots = SHAKE_DEG * rng.standard_normal(2 + math.ceil(frames / rate / SHAKE_S))
     at_s = np.arange(frames) / rate
     low, part = np.divmod(at_s / SHAKE_S, 1.0)

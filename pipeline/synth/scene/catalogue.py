@@ -1,4 +1,4 @@
-"""Who may appear: sizes, speeds, colours and what each category can do."""
+"""Catalog of the categories: sizes, speeds, colors and possible actions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PAINTS: dict[str, Rgb] = {
     "pink": (0.93, 0.48, 0.64),
     "white": (0.88, 0.88, 0.86),
 }
-"""Of shirts, hats, bags, balls and vehicles. None is a colour of trousers."""
+"""Colors of shirts, hats, bags, balls and vehicles. They are disjoint from the colors of trousers."""
 TROUSERS: dict[str, Rgb] = {
     "black": (0.05, 0.05, 0.06),
     "grey": (0.42, 0.43, 0.45),
@@ -42,25 +42,26 @@ SKIN: tuple[Rgb, ...] = ((0.93, 0.72, 0.60), (0.80, 0.58, 0.44), (0.55, 0.36, 0.
 LANES_M = (4.8, 8.4)
 """Distances from the camera at which people, animals and balls act."""
 ROAD_M = (9.3, 10.2)
-"""Of cars."""
+"""Distances from the camera at which cars drive."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """What members of a category have in common. Ranges are (low, high)."""
+    """Properties of a category. Ranges are (low, high)."""
 
     height_m: tuple[float, float]
     footprint: tuple[float, float]
-    """Half of the lengths along x and y, as fractions of the height."""
+    """Half the lengths along x and y, as fractions of the height."""
     colours: dict[str, Rgb]
     verbs: dict[Verb, float]
-    """Weight of each verb that is more than rest."""
+    """Sampling weight of each verb except rest."""
     speed_m_s: dict[Verb, tuple[float, float]]
     weight: float
-    """In the draw of a cast."""
+    """Sampling weight of the category."""
     lanes_m: tuple[float, float] = LANES_M
+    """Distances from the camera at which members act."""
     rest: float = 0.35
-    """Share of its actions that are rests."""
+    """Probability that an action is a rest."""
 
 
 _PERSON_VERBS: dict[Verb, float] = {"walk": 8, "run": 5, "wave": 1.2, "jump": 1.2, "crouch": 1.2, "sit": 1.2}
@@ -145,12 +146,12 @@ KINDS: dict[Category, Kind] = {
 
 
 def shade(rng: np.random.Generator, rgb: Rgb, *, spread: float = 0.03) -> Rgb:
-    """A colour near `rgb`, so that no two reds are the same."""
+    """Sample a color near `rgb`, so that objects of the same color differ slightly."""
     red, green, blue = np.clip(np.array(rgb) + rng.uniform(-spread, spread, 3), 0.02, 0.97)
     return float(red), float(green), float(blue)
 
 
 def draw_dye(rng: np.random.Generator, colours: dict[str, Rgb], names: list[str], *, spread: float = 0.03) -> Dye:
-    """One of the colours `names`, a shade of it."""
+    """Sample one of the colors `names` and a shade of it."""
     name = names[int(rng.integers(len(names)))]
     return Dye(name=name, rgb=shade(rng, colours[name], spread=spread))

@@ -1,4 +1,4 @@
-"""Draws the place of a scene, what stands around in it, and its light."""
+"""Sample the environment of a scene: place, props and light."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WALLS: dict[Place, tuple[Rgb, ...]] = {
 LEAVES: Rgb = (0.16, 0.34, 0.12)
 WOOD: Rgb = (0.55, 0.40, 0.24)
 PROPS_FROM_M = 11.6
-"""Behind the actors."""
+"""Minimum distance of props from the camera, behind the actors."""
 
 
 def draw_stage(rng: np.random.Generator) -> Stage:
@@ -34,7 +34,7 @@ def draw_stage(rng: np.random.Generator) -> Stage:
         ground_rgb=shade(rng, grounds[int(rng.integers(len(grounds)))]),
         wall_rgb=shade(rng, walls[int(rng.integers(len(walls)))]),
         wall_distance_m=wall_distance_m,
-        # From in front of the actors, so that their faces are lit and their shadows fall behind them.
+        # The light comes from the camera's side, so that faces are lit and shadows fall behind the actors.
         sun_deg=(float(rng.uniform(205, 335)), float(rng.uniform(38, 62))),
         props=_draw_props(rng, place, wall_distance_m),
         texture_seed=int(rng.integers(2**31)),
@@ -42,7 +42,7 @@ def draw_stage(rng: np.random.Generator) -> Stage:
 
 
 def _draw_props(rng: np.random.Generator, place: Place, wall_distance_m: float) -> tuple[Prop, ...]:
-    """Things behind the actors' field, apart from each other."""
+    """Sample props behind the actors, at a distance from each other."""
     count = int(rng.integers(4, 7)) if place == "park" else int(rng.integers(1, 4))
     far_m = 21.0 if place == "park" else wall_distance_m - 0.6
     props: list[Prop] = []

@@ -1,4 +1,4 @@
-"""Where an actor stands and which way it faces in each frame."""
+"""Position and direction of an actor in each frame."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from pipeline.synth.arrays import Floats
 from pipeline.synth.scene.script import MOVING, Action
 
 RAMP_S = 0.35
-"""Time in which a mover reaches its speed, and in which it stops."""
+"""Time to reach full speed, and to stop, in seconds."""
 TURN_S = 0.4
+"""Time to turn, in seconds."""
 
 
 def speeds(length: int, rate: Fraction, *, is_kicked: bool = False) -> Floats:
-    """Speed over a move of `length` frames, (length,) in (0, 1]: it rises, holds and falls.
+    """Compute the relative speed during a move of `length` frames: it rises, stays constant and falls.
 
-    A ball that was kicked is fastest at once, and slows down to the end.
+    A kicked ball starts at full speed and slows down until the end.
+
+    Returns:
+        float (length,) in (0, 1].
     """
     step = np.arange(length) + 0.5
     if is_kicked:
@@ -28,7 +32,7 @@ def speeds(length: int, rate: Fraction, *, is_kicked: bool = False) -> Floats:
 
 
 def places(actions: Sequence[Action], rate: Fraction) -> Floats:
-    """Ground points (frames, 2) in metres."""
+    """Compute the ground points of an actor in meters: float (frames, 2)."""
     parts = []
     for action in actions:
         start, end = np.array(action.start_m), np.array(action.end_m)
@@ -41,7 +45,7 @@ def places(actions: Sequence[Action], rate: Fraction) -> Floats:
 
 
 def facings(actions: Sequence[Action], rate: Fraction) -> Floats:
-    """Yaw in radians, (frames,), continuous: each action begins with a turn the short way round."""
+    """Compute the yaw in radians: (frames,), continuous. Each action starts with the shorter turn to its direction."""
     parts = []
     now = np.radians(actions[0].facing_deg)
     for action in actions:
@@ -53,6 +57,6 @@ def facings(actions: Sequence[Action], rate: Fraction) -> Floats:
 
 
 def travelled(points_m: Floats) -> Floats:
-    """Metres gone since the first frame, (frames,), for ground points (frames, 2)."""
+    """Compute the distance in meters traveled since the first frame, (frames,), from ground points (frames, 2)."""
     steps = np.hypot(*np.diff(points_m, axis=0).T)
     return np.concatenate([[0.0], np.cumsum(steps)])

@@ -1,4 +1,4 @@
-"""Draws a script: the cast, its timelines and the camera that watches them."""
+"""Sample a script: actors, their actions and the camera."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SizeName = Literal["small", "full"]
 
 @dataclass(frozen=True, kw_only=True)
 class SceneSize:
-    """How long videos are. Ranges are (shortest, longest)."""
+    """Lengths and frame rates of videos. Ranges are (shortest, longest)."""
 
     frames: tuple[int, int]
     rates: tuple[int, ...]
@@ -36,26 +36,36 @@ SIZES: dict[SizeName, SceneSize] = {
     "full": SceneSize(frames=(60, 400), rates=(10, 12, 15, 20, 24, 25, 30), seconds=(4, 20)),
 }
 ACTORS = (2, 8)
+"""Smallest and largest number of actors."""
 COUNT_WEIGHTS = (3, 5, 5, 4, 3, 2, 1)
-"""Of 2, 3, ..., 8 actors."""
+"""Sampling weights of 2, 3, ..., 8 actors."""
 MOST: Mapping[Category, int] = {"car": 2, "horse": 2, "bicycle": 2}
-"""Of categories that take much room."""
+"""Maximum number of actors of categories that need much space."""
 TWINS = 0.85
-"""Share of scenes that are drawn with two of a category at least."""
+"""Probability that a scene starts with at least two actors of one category (distractors)."""
 PLAYS = 0.4
-"""Share of scenes with somebody who kicks or holds up a ball."""
+"""Probability that a person in the scene kicks or holds up a ball."""
 MODES: Mapping[CameraMode, float] = {"still": 0.5, "panning": 0.17, "following": 0.16, "hand-held": 0.17}
 HATS, BAGS = 0.35, 0.3
 UNSEEN_SHARE = 0.5
-"""Share of actors with an unseen combination, where there may be any."""
+"""Probability of an unseen combination for actors other than the first, in the split that allows them."""
 IN_VIEW = 0.45
-"""Least share of the video in which an actor is in the picture whole."""
+"""Minimum share of the video in which an actor is completely visible."""
 FIRST_TRIES, TRIES = 300, 60
-"""To place the first actor, and each other one: who finds no room stays away."""
+"""Maximum number of attempts to place the first actor, and each other one. An actor that does not fit is omitted."""
 
 
 def draw_script(rng: np.random.Generator, split: Split, size: SizeName) -> Script | None:
-    """Draw a scene in which nobody walks through another; None when hardly anybody finds room: draw again."""
+    """Sample a scene in which actors never overlap on the ground.
+
+    Args:
+        rng: the random generator.
+        split: determines the allowed combinations of category and color.
+        size: name of the video lengths.
+
+    Returns:
+        the script, or None if fewer than two actors fit; then call again.
+    """
     film = _draw_film(rng, SIZES[size])
     modes = list(MODES)
     mode = modes[int(rng.choice(len(modes), p=list(MODES.values())))]
@@ -74,7 +84,7 @@ def _draw_film(rng: np.random.Generator, size: SceneSize) -> Film:
 
 
 def _draw_cast(rng: np.random.Generator, split: Split) -> list[Category]:
-    """Two to eight categories, mostly with two or three of the first."""
+    """Sample two to eight categories; usually two or three actors have the first category."""
     weights = np.array([kind.weight for kind in KINDS.values()])
     categories = list(KINDS)
 
@@ -130,7 +140,7 @@ def _draw_actors(
 def _fits(
     group: Sequence[Actor], found: Sequence[Floats], camera: Camera, actors: Sequence[Actor], paths: Sequence[Floats]
 ) -> bool:
-    """Whether newcomers are in the picture for long enough, and clear of all others."""
+    """Return whether new actors are visible long enough and do not overlap with others."""
     for number, (actor, path) in enumerate(zip(group, found, strict=True)):
         half_m = actor.footprint_m[0]
         share = camera.shows(path, height_m=actor.height_m, half_m=half_m).mean()
@@ -143,7 +153,7 @@ def _fits(
 
 
 def _is_clear(path: Floats, actor: Actor, other_path: Floats, other: Actor) -> bool:
-    """Whether the boxes on the ground that two actors take up never meet."""
+    """Return whether the footprints of two actors never overlap."""
     room = np.add(actor.footprint_m, other.footprint_m)
     return bool((np.abs(path - other_path) > room).any(axis=1).all())
 
@@ -189,7 +199,7 @@ def _dressed(
 
 
 def _with_ball(rng: np.random.Generator, split: Split, person: Actor, index: int, film: Film) -> list[Actor]:
-    """The person, who will be number `index`, and the ball that it plays with."""
+    """Return the person, whose index in the script will be `index`, and the ball that they play with."""
     ball = _dressed(rng, split, "ball", person.actions)
     ball = replace(ball, actions=ball_actions(rng, index, person, ball.height_m / 2, film))
     playing = tuple(

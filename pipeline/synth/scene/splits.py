@@ -1,4 +1,4 @@
-"""The benchmark's splits, and what training never sees: some words, and some colours of some categories."""
+"""The benchmark's splits, and the words and combinations of category and color that training excludes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _UNSEEN = """
     strolls strolling jogs jogging hops hopping squats squatting lifts lifting lifted leftwards rightwards
 """
 UNSEEN_WORDS = frozenset(_UNSEEN.split())
-"""Each sentence of `test-unseen-words` has one of these at least; the other splits have none."""
+"""Every sentence of `test-unseen-words` contains at least one of these words; the other splits contain none."""
 UNSEEN_COMBINATIONS: frozenset[tuple[Category, str]] = frozenset(
     {
         ("man", "green"),
@@ -26,11 +26,11 @@ UNSEEN_COMBINATIONS: frozenset[tuple[Category, str]] = frozenset(
         ("ball", "blue"),
     }
 )
-"""All targets of `test-unseen-combinations` are among these; no scene of another split shows one."""
+"""Every target of `test-unseen-combinations` is one of these; no scene of another split contains one."""
 
 
 def unseen_words(query: str) -> frozenset[str]:
-    """The words of a sentence that training never sees."""
+    """Return the words of a sentence that training excludes."""
     return UNSEEN_WORDS & set(re.findall(r"[a-z]+", query))
 
 
@@ -39,5 +39,5 @@ def allows_words(split: Split, query: str) -> bool:
 
 
 def allows_colour(split: Split, category: Category, colour: str) -> bool:
-    """Whether a scene of the split may show that colour on that category, anywhere on it."""
+    """Return whether a scene of the split may contain an actor of the category with that color anywhere on it."""
     return split == "test-unseen-combinations" or (category, colour) not in UNSEEN_COMBINATIONS

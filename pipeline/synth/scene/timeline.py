@@ -1,4 +1,4 @@
-"""What one actor does from the first frame to the last."""
+"""Sample the actions of one actor for the duration of a video."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ from pipeline.synth.scene.motion import speeds
 from pipeline.synth.scene.script import FACING_DEG, MOVING, Action, Heading, Verb
 
 LENGTH = (0.285, 0.45)
-"""Median of an action's length as a fraction of the video, and the standard deviation of its logarithm."""
+"""Median length of an action as a fraction of the video, and the standard deviation of its logarithm."""
 LENGTH_RANGE = (0.08, 0.60)
+"""Smallest and largest length of an action, as fractions of the video."""
 SHORTEST_S = 0.8
-"""Of an action."""
+"""Minimum duration of an action in seconds."""
 KICK_S = 1.3
+"""Maximum duration of a kick in seconds, unless the shortest action is longer."""
 VIEW = 0.33
-"""Half the width in view at 1 m, of a camera that looks ahead: inside of the picture's edge."""
+"""Half the usable width at a distance of 1 m from a camera that looks straight ahead."""
 BEYOND_M = 2.2
-"""How far beyond the picture's edges those go who come and leave."""
+"""Maximum distance in meters beyond the usable width for actors that enter or leave the frame."""
 ROAMING = 0.4
-"""Share of those."""
+"""Probability that an actor may enter or leave the frame; vehicles always may."""
 STEP_TRIES = 8
-"""For an action that differs from the one before."""
+"""Maximum number of attempts to sample an action that differs from the previous one."""
 STEP_M: dict[Heading, tuple[int, int]] = {
     "left": (-1, 0),
     "right": (1, 0),
@@ -50,27 +52,35 @@ class Film:
 
 @dataclass(frozen=True, kw_only=True)
 class _Step:
-    """An action that has no place yet."""
+    """An action without a position."""
 
     verb: Verb
     heading: Heading | None
     length_frames: int
     move_m: tuple[float, float]
     facing_deg: float | None
-    """None: as before."""
+    """Direction of the actor; None keeps the previous one."""
 
 
 def draw_actions(
     rng: np.random.Generator, kind: Kind, film: Film, *, is_vehicle: bool = False, play: Verb | None = None
 ) -> tuple[Action, ...] | None:
-    """Actions that fill the video; one of them is `play`, where it is named.
+    """Sample actions that fill the video.
 
-    None when what was drawn does not fit the ground in view: the caller draws again.
+    Args:
+        rng: the random generator.
+        kind: properties of the actor's category.
+        film: length and rate of the video.
+        is_vehicle: sample a single move with rests around it.
+        play: a verb that must occur once.
+
+    Returns:
+        the actions, or None if the sampled ones do not fit on the visible ground; then call again.
     """
     steps = _draw_ride(rng, kind, film) if is_vehicle else _draw_steps(rng, kind, film, play=play)
     if steps is None:
         return None
-    # The path from a start at (0, 0) says which starts keep all of it on the ground that may be used.
+    # Compute the path from (0, 0) first; its extent limits the starts that keep it on the usable ground.
     path = np.concatenate([np.zeros((1, 2)), np.cumsum([step.move_m for step in steps], axis=0)])
     y_low, y_high = np.array(kind.lanes_m) - (path[:, 1].min(), path[:, 1].max())
     if y_low > y_high:
@@ -86,7 +96,7 @@ def draw_actions(
 
 
 def _draw_steps(rng: np.random.Generator, kind: Kind, film: Film, *, play: Verb | None) -> list[_Step] | None:
-    """Steps of which no two neighbours are the same thing; None where `play` finds no room."""
+    """Sample steps so that consecutive ones differ; None if `play` does not fit."""
     lengths = draw_lengths(rng, film)
     at = int(rng.integers(1, len(lengths))) if play is not None and len(lengths) > 1 else None
     if play is not None and at is None:
@@ -109,7 +119,7 @@ def _draw_steps(rng: np.random.Generator, kind: Kind, film: Film, *, play: Verb 
 
 
 def _draw_ride(rng: np.random.Generator, kind: Kind, film: Film) -> list[_Step]:
-    """One move, with a rest before and after it: a vehicle goes one way, so of two moves no sentence is true once."""
+    """Sample one move with rests around it. With two moves in the same direction a sentence would match both."""
     lengths = draw_lengths(rng, film)
     at = int(rng.integers(len(lengths)))
     (verb,) = kind.verbs
@@ -141,12 +151,12 @@ def _draw_step(
         x, y = STEP_M[heading]
         move_m = (x * metres, y * metres)
     elif verb == "kick":
-        # On the way that it came, so that the ball did not lie in its way.
+        # Kick in the direction of the last move, so that the ball was not in the person's way.
         gone = next((step.heading for step in reversed(before) if step.heading is not None), None)
         heading = gone if gone in SIDEWAYS else SIDEWAYS[int(rng.integers(2))]
         facing_deg = FACING_DEG[heading]
     elif verb != "rest":
-        # Whoever waves, jumps or sits does it towards the camera, more or less.
+        # Actors wave, jump, crouch and sit facing roughly toward the camera.
         facing_deg = float(rng.uniform(225, 315))
     return _Step(verb=verb, heading=heading, length_frames=length, move_m=move_m, facing_deg=facing_deg)
 
@@ -178,14 +188,14 @@ def _first_facing(rng: np.random.Generator, steps: list[_Step], is_vehicle: bool
 
 
 def draw_lengths(rng: np.random.Generator, film: Film) -> list[int]:
-    """Lengths in frames of consecutive actions that fill the video."""
+    """Sample the lengths in frames of consecutive actions that fill the video."""
     shortest, longest = film.shortest_frames, int(LENGTH_RANGE[1] * film.frames)
     lengths: list[int] = []
     spare = film.frames
     while spare > 0:
         length = round(film.frames * LENGTH[0] * float(np.exp(LENGTH[1] * rng.standard_normal())))
         length = min(max(length, shortest), longest, spare)
-        # A remainder too short to be an action goes to this one, or this one ends earlier for it.
+        # If the rest is too short for an action, add it to this one, or shorten this one to make room for another.
         if 0 < spare - length < shortest:
             length = spare if spare <= longest else spare - shortest
         lengths.append(length)
