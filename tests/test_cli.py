@@ -347,9 +347,9 @@ def test_ctrl_c_at_a_terminal_ends_every_worker_with_one_line(inside: Path, tmp_
     _, log = process.communicate(timeout=60)
     assert process.returncode == 130
     assert log.splitlines() == [b"Interrupted. What was finished is kept; the same command goes on or begins again."]
-    # One may have been finished meanwhile.
+    # One or both may have been finished meanwhile: they are short.
     again = run("features", "clips", "--store", place, "--workers", "2").output
-    assert re.search("(2 videos done .* 0|1 videos done .* 1) there already, 0 failed", again)
+    assert re.search("(2 videos done .* 0|1 videos done .* 1|0 videos done .* 2) there already, 0 failed", again)
     assert "2 videos, 0 faulty" in run("verify", place).output
 
 
