@@ -14,7 +14,7 @@ RUN ?=
 DEMO ?= demo
 store_flag = $(if $(STORE),--store "$(STORE)")
 
-.PHONY: help install test test-fast lint format features train evaluate ground demo bench lock opengl clean
+.PHONY: help install test test-fast lint format features train evaluate ground demo docs bench lock opengl clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ lint: install ## Check style and types
 format: install ## Put the code in its format
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+
+docs: install ## Write docs/cli.md from the help texts of the commands
+	$(BIN)/python tools/docs_cli.py
 
 features: install ## Extract features: make features VIDEOS=clips/ [STORE=place] [ARGS=...]
 	@test -n "$(VIDEOS)" || { echo 'Error: make features needs videos; for example: make features VIDEOS=clips/' >&2; exit 2; }
