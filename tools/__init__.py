@@ -1,0 +1,1 @@
+"""Scripts for development. They are not part of the package."""
