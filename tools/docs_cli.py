@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "cli.md"
@@ -24,7 +25,7 @@ def page() -> str:
     parts = [_HEADER]
 
     def add(command: click.Command, name: str, parent: click.Context | None) -> None:
-        settings = command.context_settings | {"terminal_width": WIDTH, "max_content_width": WIDTH}
+        settings: dict[str, Any] = {**command.context_settings, "terminal_width": WIDTH, "max_content_width": WIDTH}
         context = click.Context(command, info_name=name, parent=parent, **settings)
         text = "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
         parts.append(f"## {context.command_path}\n\n```text\n{text}\n```\n")
