@@ -22,23 +22,23 @@ SHAPE_OFF = 0.02
 
 REJECTED = {
     "duplicate id": "an earlier record has the same id",
-    "no video": "the videos' folder does not hold it, or holds two of that name",
+    "no video": "the folder of videos does not contain it, or contains two videos of that name",
     "unreadable video": "its frames cannot be read",
-    "another video": "it has another number of frames, or other proportions, than the annotation says",
-    "no box file": "the folder of boxes has none for this video, or it cannot be read",
-    "empty sentence": "it has no words: there is nothing to look for",
-    "empty span": "it ends where it begins, or before",
-    "span outside segment": "it begins before the segment, or ends over one frame after it",
+    "another video": "its frame count or its proportions differ from the annotation",
+    "no box file": "the folder of boxes has no file for this video, or the file cannot be read",
+    "empty sentence": "it has no words",
+    "empty span": "it ends where it starts, or before",
+    "span outside segment": "it starts before the segment, or ends more than one frame after it",
     "span outside video": "it ends after the video's last frame",
-    "unusable value": "a field holds what no sample can have; the finding names it",
+    "unusable value": "a field has a value that no sample can have; the finding names the field",
     "no box": "no frame of the span has a usable box",
 }
 KEPT = {
     "long sentence": f"it has over {MAX_WORDS} words; the model reads the first {MAX_WORDS}",
-    "segment cut": "it ended after the video; it now ends with it",
+    "segment cut": "it ended after the video; it now ends with the video",
     "span cut": "it ended one frame after the segment or the video; it now ends with it",
-    "boxes scaled": "the video has another size than the annotation says, of the same shape",
-    "boxes cut": "some reached over the picture's edge",
+    "boxes scaled": "the video has the same proportions as the annotation, but another size",
+    "boxes cut": "some extended past the edge of the picture",
     "boxes dropped": "some were empty, inverted, outside the picture or not numbers; those frames have no box",
     "frames without box": "some frames of the span have no box",
 }
