@@ -34,7 +34,7 @@ REJECTED = {
     "no box": "no frame of the span has a usable box",
 }
 KEPT = {
-    "long sentence": f"it has over {MAX_WORDS} words; the model reads the first {MAX_WORDS}",
+    "long sentence": f"it has more than {MAX_WORDS} words; the model reads the first {MAX_WORDS}",
     "segment cut": "it ended after the video; it now ends with the video",
     "span cut": "it ended one frame after the segment or the video; it now ends with it",
     "boxes scaled": "the video has the same proportions as the annotation, but another size",
