@@ -101,10 +101,14 @@ class FeatureStore:
         except (FileNotFoundError, BaseZarrError) as error:
             if _copy(address) is not None:
                 raise StoreError(f"{place}: its root zarr.json is gone; {mend}") from error
+            if not _is_empty(address):
+                raise StoreError(f"{place}: holds other files and no feature store; name another place") from error
             raise StoreError(
                 f"{place}: no feature store; make one with: gkcmn-pipe features VIDEOS --store {place}"
             ) from error
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError, ImportError) as error:
+            if isinstance(error, FileExistsError | NotADirectoryError):
+                raise StoreError(f"{place}: is a file; a feature store is a folder: name another place") from error
             raise StoreError(f"{place}: not a readable feature store ({first_line(error)}); {mend}") from error
         except Exception as error:
             if "://" not in address:
