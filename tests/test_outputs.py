@@ -309,6 +309,7 @@ STRANGERS: dict[str, dict[str, bytes]] = {
     "their scores": {"predictions.jsonl": b'{"id": "7", "span": [0, 1], "boxes": []}\n', "scores.json": b"{}"},
     "their data": {"index.parquet": STRANGE, "videos/a.mp4": STRANGE, "synth.json": b"[1]"},
     "their page": {"results.md": b"# Results\n\nOurs are better.\n", "curves.png": STRANGE},
+    "their settings": {"config.json": b'{"format": 1, "config": {"model": "resnet", "train": {}, "extract": {}}}'},
     "a note": {"note.txt": STRANGE},
     "five files": {f"{number}.txt": STRANGE for number in range(5)},
 }
@@ -346,6 +347,25 @@ def test_folders_of_ours_are_used_again_and_others_with_force(
     (other / "note.txt").write_bytes(STRANGE)
     run(*command, other, "--force")
     assert (other / "note.txt").read_bytes() == STRANGE
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "training.pt"])
+def test_with_force_training_replaces_the_files_of_another_program(inside: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(STRANGE)
+    refused(*FOLDERS[0], tmp_path)
+    run(*FOLDERS[0], tmp_path, "--force")
+    run("evaluate", tmp_path, "data/index.parquet", "--config", "set.toml")
+
+
+def test_with_force_a_damaged_run_is_kept(inside: Path, tmp_path: Path) -> None:
+    run(*FOLDERS[0], tmp_path)
+    for name in ("config.json", "training.pt"):
+        before = contents(tmp_path)
+        (tmp_path / name).write_bytes(STRANGE)
+        damaged = contents(tmp_path)
+        assert name in refused(*FOLDERS[0], tmp_path, "--force")
+        assert contents(tmp_path) == damaged
+        (tmp_path / name).write_bytes(before[name])
 
 
 @pytest.mark.parametrize("command", FOLDERS, ids=lambda command: command[0])

@@ -16,11 +16,12 @@ from extract.clips import plan_clips
 from extract.errors import StoreError
 from extract.records import EncodedQuery, VideoFeatures, VideoRecord
 from extract.store.feature_store import FeatureStore
-from pipeline.data.dataset import Layout, collate, make_example, make_target
+from pipeline.data.dataset import GroundingDataset, Layout, collate, make_example, make_target
 from pipeline.data.index import read_index
 from pipeline.data.sampler import GroupedSampler
 from pipeline.data.time_axis import step_axis
 from pipeline.errors import AnnotationError
+from pipeline.evaluation.evaluate import with_facts
 from pipeline.evaluation.metrics import score_samples
 from pipeline.evaluation.predictions import tube_prediction
 from pipeline.inference.tubes import boxes_over, decode_tube, span_frames
@@ -178,6 +179,21 @@ def test_a_video_with_other_channels_than_the_model_s_is_refused(tmp_path: Path)
     assert Layout(max_steps=200, channels=4).read(store, "v.mp4").i3d.shape == (1, 4, 7, 7)
     with pytest.raises(StoreError, match=r"'v\.mp4' has 4 channels, the model takes 8"):
         Layout(max_steps=200, channels=8).read(store, "v.mp4")
+
+
+def test_labels_that_do_not_fit_the_stored_video_are_refused(tmp_path: Path) -> None:
+    store = FeatureStore.open_for(tmp_path / "s.zarr", {"clip_length": 8})
+    with store.write("a.mp4", channels=1) as writer:
+        writer.append(np.ones((1, 1, 7, 7), np.float16))
+        writer.finish(record(8), clip_frames=np.array([[0, 8]]), frame_times=np.arange(9) / 10)
+    cases: list[tuple[Sample, str]] = [
+        (sample((4, 9)), "span: .* ends after its video of 8 frames"),
+        (sample((0, 2), np.full((2, 4), np.nan, np.float32)), "has no box"),
+        (replace(sample((0, 2)), size=(128, 96)), r"size: .* of 128x96, and 'a\.mp4' in .* is 64x48; prepare"),
+    ]
+    for bad, cause in cases:
+        with pytest.raises(AnnotationError, match=rf"^i\.parquet: sample '1': {cause}"):
+            GroundingDataset(with_facts([bad], store), store, {}, max_steps=8, cache_mb=0, index="i.parquet")
 
 
 def test_training_takes_sentences_of_a_video_side_by_side() -> None:

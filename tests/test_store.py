@@ -259,6 +259,16 @@ def test_what_is_no_store(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "x"
 
 
+def test_repair_is_named_only_where_a_copy_of_the_root_can_restore_it(tmp_path: Path) -> None:
+    FeatureStore.open_for(tmp_path, SETTINGS)
+    (tmp_path / "zarr.json").write_text("{")
+    with pytest.raises(StoreError, match="verify .* --repair"):
+        FeatureStore.open(tmp_path)
+    (tmp_path / "videos" / "zarr.json").unlink()
+    with pytest.raises(StoreError, match="; extract the features again into a new store"):
+        FeatureStore.open(tmp_path)
+
+
 def test_a_store_in_memory(tmp_path: Path) -> None:
     store = FeatureStore.open_for("memory://tests/s.zarr", SETTINGS)
     write(store, "a", maps(2))

@@ -92,7 +92,6 @@ class FeatureStore:
     def open(cls, place: str | Path, *, writable: bool = False) -> Self:
         """Open a store that is there. Raises StoreError if there is none, it is damaged, or of another version."""
         address, place = str(place), shown(str(place))
-        mend = f"see gkcmn-pipe verify {place} --repair, or name another place"
         try:
             root = zarr.open_group(
                 _zarr_place(address), mode="r+" if writable else "r", zarr_format=3, use_consolidated=False
@@ -100,12 +99,18 @@ class FeatureStore:
             attributes = group_attributes(root.store_path) or {}
         except (FileNotFoundError, BaseZarrError) as error:
             if _copy(address) is not None:
-                raise StoreError(f"{place}: its root zarr.json is gone; {mend}") from error
+                raise StoreError(f"{place}: its root zarr.json is gone; {_root_remedy(address)}") from error
+            if not _is_empty(address):
+                raise StoreError(f"{place}: holds other files and no feature store; name another place") from error
             raise StoreError(
                 f"{place}: no feature store; make one with: gkcmn-pipe features VIDEOS --store {place}"
             ) from error
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError, ImportError) as error:
-            raise StoreError(f"{place}: not a readable feature store ({first_line(error)}); {mend}") from error
+            if isinstance(error, FileExistsError | NotADirectoryError):
+                raise StoreError(f"{place}: is a file; a feature store is a folder: name another place") from error
+            raise StoreError(
+                f"{place}: not a readable feature store ({first_line(error)}); {_root_remedy(address)}"
+            ) from error
         except Exception as error:
             if "://" not in address:
                 raise
@@ -114,7 +119,7 @@ class FeatureStore:
         try:
             check_attributes(attributes, _ROOT, known=_ROOT_FIELDS, required=version == SCHEMA_VERSION)
         except ValueError as error:
-            raise StoreError(f"{place}: its root zarr.json is damaged ({error}); {mend}") from error
+            raise StoreError(f"{place}: its root zarr.json is damaged ({error}); {_root_remedy(address)}") from error
         if version not in (SCHEMA_VERSION, UNCHECKED_VERSION):
             raise StoreError(
                 f"{place}: its schema version is {version}, this program reads {SCHEMA_VERSION}; "
@@ -639,6 +644,13 @@ def _copy(address: str) -> tuple[StorePath, dict[str, Any]] | None:
     except Exception:  # noqa: BLE001 - whatever is wrong with the copy, it is the root's damage that is told
         return None
     return videos, attributes
+
+
+def _root_remedy(address: str) -> str:
+    """What to do about a damaged root: only its copy can restore it, which stores of schema version 3 lack."""
+    if _copy(address) is not None:
+        return f"see gkcmn-pipe verify {shown(address)} --repair, or name another place"
+    return "extract the features again into a new store, or name another place"
 
 
 def _is_empty(place: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -164,6 +165,7 @@ class GroundingDataset(Dataset[Example]):
         max_steps: int,
         cache_mb: int,
         channels: int | None = None,
+        index: str | Path = "the index",
     ) -> None:
         """Check that the store holds what the samples need.
 
@@ -174,6 +176,7 @@ class GroundingDataset(Dataset[Example]):
             max_steps: as `Layout.max_steps`.
             cache_mb: memory for features that are kept.
             channels: as `Layout.channels`; a video with others is refused when it is read.
+            index: file of the samples, which messages name.
 
         Raises:
             AnnotationError: a video is not in the store, a sample has no box, or one does not fit its video.
@@ -184,9 +187,9 @@ class GroundingDataset(Dataset[Example]):
         self._layout = Layout(max_steps=max_steps, channels=channels)
         self._cache: dict[tuple[str, Layout], VideoFeatures] = {}
         self._cache_room = cache_mb << 20
-        self._check()
+        self._check(index)
 
-    def _check(self) -> None:
+    def _check(self, index: str | Path) -> None:
         records = {key: self._store.record(key) for key in {sample.video for sample in self.samples}}
         if missing := sorted(key for key, record in records.items() if record is None):
             raise AnnotationError(
@@ -197,13 +200,19 @@ class GroundingDataset(Dataset[Example]):
         for sample in self.samples:
             if not sample.labelled.any():
                 raise AnnotationError(
-                    f"sample {sample.id!r}: has no box; prepare the index with the data set's boxes (--boxes)"
+                    f"{index}: sample {sample.id!r}: has no box; prepare the index with the data set's boxes (--boxes)"
                 )
             record = records[sample.video]
             assert record is not None
+            if sample.size not in (None, (record.width, record.height)):
+                raise AnnotationError(
+                    f"{index}: sample {sample.id!r}: size: its boxes are of a picture of "
+                    f"{sample.size[0]}x{sample.size[1]}, and {sample.video!r} in {self._store.place} is "
+                    f"{record.width}x{record.height}; prepare the index again, which then scales them"
+                )
             known.append(replace(sample, size=(record.width, record.height), frame_count=record.frame_count))
         if (found := first_fault(known, set())) is not None:
-            raise AnnotationError(f"sample {known[found[0]].id!r}: {found[1]}")
+            raise AnnotationError(f"{index}: sample {known[found[0]].id!r}: {found[1]}")
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -69,7 +69,13 @@ def evaluate(
     queries = ensure_queries((sample.query for sample in samples), str(store), settings.config.extract).queries
     sizes = settings.config.model
     dataset = GroundingDataset(
-        samples, features, queries, max_steps=sizes.max_steps, channels=sizes.feature_channels, cache_mb=0
+        samples,
+        features,
+        queries,
+        max_steps=sizes.max_steps,
+        channels=sizes.feature_channels,
+        cache_mb=0,
+        index=index,
     )
     # Typed by its collate function's result, which torch's own stubs do not follow.
     loader: DataLoader[Any] = DataLoader(dataset, batch_size=batch_size, collate_fn=collate)
@@ -96,11 +102,19 @@ def evaluate(
 
 
 def with_facts(samples: Sequence[Sample], store: FeatureStore) -> list[Sample]:
-    """Samples with what a store knows of their videos; those of videos that it lacks stay as they are."""
+    """Samples with what a store knows of their videos; those of videos that it lacks stay as they are.
+
+    A size that the index gives is kept: `GroundingDataset` refuses one that is not the store's.
+    """
     records = {key: store.record(key) for key in {sample.video for sample in samples}}
     return [
         sample
         if (record := records[sample.video]) is None
-        else replace(sample, size=(record.width, record.height), frame_count=record.frame_count, fps=record.fps)
+        else replace(
+            sample,
+            size=sample.size or (record.width, record.height),
+            frame_count=record.frame_count,
+            fps=record.fps,
+        )
         for sample in samples
     ]

@@ -87,7 +87,9 @@ def is_overlay(path: Path) -> bool:
 def is_run(folder: Path) -> bool:
     """Whether `train` made a folder, in this version or another."""
     content = _json(folder / "config.json")
-    return _has_keys(content, "format", "config") and _has_keys(content["config"], "model", "train")
+    if not _has_keys(content, "format", "config") or not _has_keys(content["config"], "model", "train", "extract"):
+        return False
+    return _has_keys(content["config"]["model"], "fused_width") and _has_keys(content["config"]["train"], "epochs")
 
 
 def is_evaluation(folder: Path) -> bool:
@@ -107,28 +109,29 @@ def is_reproduction(folder: Path) -> bool:
     there = [name for name in pages if (folder / name).exists()]
     if there:
         return all((folder / name).read_text(encoding="utf-8").startswith(pages[name]) for name in there)
-    return any(_recognized(is_run, run) for run in folder.glob("runs/*/*/*") if run.is_dir())
+    return any(recognized(is_run, run) for run in folder.glob("runs/*/*/*") if run.is_dir())
 
 
 def holds_ours(folder: Path) -> bool:
     """Whether a folder is this program's workspace: it is, or directly holds, anything that the program wrote."""
     kinds = (is_run, is_evaluation, is_drawn, is_reproduction)
-    if any(_recognized(kind, folder) for kind in kinds):
+    if any(recognized(kind, folder) for kind in kinds):
         return True
     return any(
-        is_store(item) or _recognized(is_run, item) if item.is_dir() else _recognized(_KINDS.get(item.suffix), item)
+        is_store(item) or recognized(is_run, item) if item.is_dir() else recognized(_KINDS.get(item.suffix), item)
         for item in folder.iterdir()
     )
 
 
-_KINDS: dict[str, Callable[[Path], bool]] = {".parquet": is_index}
-
-
-def _recognized(is_ours: Callable[[Path], bool] | None, path: Path) -> bool:
+def recognized(is_ours: Callable[[Path], bool] | None, path: Path) -> bool:
+    """Whether a file or folder was written by this program; what cannot be read was not."""
     try:
         return is_ours is not None and is_ours(path)
     except (OSError, ValueError):
         return False
+
+
+_KINDS: dict[str, Callable[[Path], bool]] = {".parquet": is_index}
 
 
 def _json(path: Path) -> Any:  # noqa: ANN401 - whatever it holds

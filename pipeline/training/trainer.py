@@ -44,6 +44,7 @@ from pipeline.data.sampler import GroupedSampler
 from pipeline.device import resolve_device
 from pipeline.errors import CheckpointError, ConfigError
 from pipeline.outputs.places import run_output
+from pipeline.outputs.recognize import is_run, recognized
 from pipeline.training.divergence import DivergenceCheck, check_batch
 from pipeline.training.run_log import LOG, EpochReport, read_log, write_log
 from pipeline.training.validation import Validation
@@ -82,7 +83,7 @@ def train(
         run: folder for the checkpoint and the log; an existing run continues after its last complete epoch, with the
             same weights as if it had never stopped.
         config: settings, from `load_config`; None takes the defaults.
-        force: write into a folder that holds files of another origin.
+        force: write into a folder that holds files of another origin, and over those whose names a run's files have.
         on_epoch: called with each epoch's losses once its checkpoint is saved.
         on_batch: called with the epoch (from 1), the batches done, all batches and the last batch's loss.
 
@@ -93,19 +94,26 @@ def train(
     folder = Path(run)
     check_outputs([run_output(folder)], {"the index": [Path(index)]}, force=force)
     reports = []
-    for report in iter_train(Path(index), str(store), folder, config or Config(), on_batch=on_batch):
+    for report in iter_train(Path(index), str(store), folder, config or Config(), force=force, on_batch=on_batch):
         reports.append(report)
         on_epoch(report)
     return TrainingResult(run=folder, epochs=reports)
 
 
 def iter_train(
-    index: Path, store_place: str, run: Path, config: Config, *, on_batch: OnBatch = lambda *_: None
+    index: Path,
+    store_place: str,
+    run: Path,
+    config: Config,
+    *,
+    force: bool = False,
+    on_batch: OnBatch = lambda *_: None,
 ) -> Iterator[EpochReport]:
     """Train a model, and yield each epoch's report once its checkpoint is saved.
 
     A run that is there already goes on after its last whole epoch, to the same weights as if it had never
-    stopped. Under torchrun each process takes its share of every batch.
+    stopped. With `force`, files of another origin count as no run. Under torchrun each process takes its share of
+    every batch.
 
     Raises:
         AnnotationError: the index or the store lacks something.
@@ -150,6 +158,7 @@ def iter_train(
         max_steps=config.model.max_steps,
         channels=config.model.feature_channels,
         cache_mb=config.train.cache_mb,
+        index=index,
     )
     settings = RunSettings(
         config=config,
@@ -163,7 +172,9 @@ def iter_train(
     if config.train.val is not None and accelerator.is_main_process:
         validation = Validation(index, config.train.val, store, store_place, config)
     with _alone(run) if accelerator.is_main_process else nullcontext():
-        yield from _epochs(dataset, vocabulary, run, settings, accelerator, store.place, on_batch, validation)
+        yield from _epochs(
+            dataset, vocabulary, run, settings, accelerator, store.place, on_batch, validation, force=force
+        )
 
 
 def _epochs(
@@ -175,10 +186,12 @@ def _epochs(
     store_place: str,
     on_batch: OnBatch,
     validation: Validation | None,
+    *,
+    force: bool,
 ) -> Iterator[EpochReport]:
     """Those epochs that the run lacks."""
     config = settings.config
-    progress, settings = _resume(run, settings)
+    progress, settings = _resume(run, settings, force=force)
     reports = [] if progress is None else list(progress.reports or _logged(run, progress.epochs))
     if accelerator.is_main_process:
         # The last process may have ended between two of these files.
@@ -341,14 +354,20 @@ def _logged(run: Path, epochs: int) -> list[EpochReport]:
     return reports
 
 
-def _resume(run: Path, settings: RunSettings) -> tuple[Progress | None, RunSettings]:
+def _resume(run: Path, settings: RunSettings, *, force: bool) -> tuple[Progress | None, RunSettings]:
     """Return how far the run in that folder has come, if it was begun with the same settings and samples.
 
     What may change is the device, how samples are loaded, the validation split, and the number of epochs where no
     decay is laid over them.
+    With `force`, a folder without a run's config.json holds no run, unless its training.pt can be read.
     The settings are returned with the name of the run.
     """
-    progress = load_progress(run)
+    try:
+        progress = load_progress(run)
+    except CheckpointError:
+        if not force or recognized(is_run, run):
+            raise
+        progress = None
     if progress is not None:
         before = load_settings(run)
         if None not in (before.run, progress.run) and before.run != progress.run:

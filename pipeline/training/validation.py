@@ -50,6 +50,7 @@ class Validation:
             max_steps=config.model.max_steps,
             channels=config.model.feature_channels,
             cache_mb=0,
+            index=index,
         )
         # Its own generator: a loader without one takes its seed from the global generator, which training uses.
         self._loader: DataLoader[Any] = DataLoader(
