@@ -26,13 +26,13 @@ from torch import Tensor
 
 from extract.errors import first_line
 from extract.io.files import is_file, is_there, replacing, write_text
-from extract.io.json_text import read_json_file
+from extract.io.json_text import json_digest, read_json_file
 from extract.io.tensors import DIGEST, load_archive, load_tensors, save_tensors
 from model.base import Grounder
 from model.registry import build_model, state_shapes
 from pipeline.config import Config, build_config, config_values
 from pipeline.errors import CheckpointError, ConfigError
-from pipeline.training.run_log import CHECKSUM, EpochReport, best_epoch, content_checksum, parse_report
+from pipeline.training.run_log import CHECKSUM, EpochReport, best_epoch, parse_report
 
 FORMAT = 3
 CONFIG, WEIGHTS, TRAINING = "config.json", "model.safetensors", "training.pt"
@@ -89,12 +89,12 @@ class _ConfigFile(BaseModel):
 def save_settings(run: Path, settings: RunSettings) -> None:
     """Write config.json. Raises OutputError."""
     content = _content(settings)
-    write_text(run / CONFIG, json.dumps({**content, CHECKSUM: content_checksum(content)}, indent=2) + "\n")
+    write_text(run / CONFIG, json.dumps({**content, CHECKSUM: json_digest(content)}, indent=2) + "\n")
 
 
 def run_name(settings: RunSettings) -> str:
     """The name of a run that begins with these settings: equal settings give equal weights, and equal names."""
-    return settings.run or content_checksum(_content(settings))[:16]
+    return settings.run or json_digest(_content(settings))[:16]
 
 
 def load_settings(run: Path) -> RunSettings:
@@ -122,7 +122,7 @@ def load_settings(run: Path) -> RunSettings:
     try:
         file = _ConfigFile.model_validate(content)
         given = content.pop(CHECKSUM, None)
-        if given is not None and given != content_checksum(content):
+        if given is not None and given != json_digest(content):
             raise CheckpointError(f"{path}: damaged (its checksum does not match its content); {_RESTORE}")
         return RunSettings(
             config=build_config(file.config, where=str(path)),

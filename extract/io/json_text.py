@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -78,6 +79,16 @@ def read_json_file(path: Path, *, has_paths: bool = False) -> Any:  # noqa: ANN4
     """
     with open_input(path) as file:
         return parse_json(file.read(), has_paths=has_paths)
+
+
+def json_digest(document: object) -> str:
+    """SHA-256 in hex of a JSON document, independent of key order and white space.
+
+    Raises:
+        ValueError: the document holds NaN or an infinity, which JSON cannot.
+    """
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _refuse(constant: str) -> NoReturn:

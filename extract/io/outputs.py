@@ -149,7 +149,7 @@ def _check_not_read(files: Sequence[Path], inputs: Inputs) -> None:
 
 def _check_file_is_ours(output: OutputFile) -> None:
     path = output.path
-    if is_special(path) or not path.exists() or path.stat().st_size == 0 or _recognized(output.is_ours, path):
+    if is_special(path) or not path.exists() or path.stat().st_size == 0 or recognized(output.is_ours, path):
         return
     info = path.stat()
     date = datetime.fromtimestamp(info.st_mtime, tz=UTC)
@@ -162,9 +162,9 @@ def _check_file_is_ours(output: OutputFile) -> None:
 def _check_folder_is_ours(output: OutputFolder) -> None:
     path = output.path
     names = list(_content(path))
-    if not names or _recognized(output.is_ours, path):
+    if not names or recognized(output.is_ours, path):
         return
-    if _recognized(output.is_ours_too, path):
+    if recognized(output.is_ours_too, path):
         names = [name for name in output.names if name in names]
         if not names:
             return
@@ -189,7 +189,8 @@ def _content(folder: Path) -> Iterator[str]:
         raise OutputError(f"{folder}: cannot be looked at ({error.strerror}); name another folder") from error
 
 
-def _recognized(is_ours: IsOurs, path: Path) -> bool:
+def recognized(is_ours: IsOurs, path: Path) -> bool:
+    """Return whether this program wrote a file or folder; one that cannot be read does not count."""
     try:
         return is_ours(path)
     except (OSError, ValueError):

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Collection, Mapping
 from typing import Any, Self
 
 import numpy as np
 
+from extract.io.json_text import json_digest
+
 CHECKSUM = "checksum"
-
-
-def json_digest(document: object) -> str:
-    """SHA-256 of a JSON document, however it is spaced or ordered. Raises ValueError if it is no JSON."""
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def with_checksum(attributes: Mapping[str, Any], owner: str) -> dict[str, Any]:

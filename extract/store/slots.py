@@ -21,7 +21,8 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.storage import StorePath
 
 from extract.errors import StoreError
-from extract.store.checksums import CHECKSUM, ValuesDigest, check_attributes, json_digest, with_checksum
+from extract.io.json_text import json_digest
+from extract.store.checksums import CHECKSUM, ValuesDigest, check_attributes, with_checksum
 from extract.store.versions import document, drop, group_attributes, names, open_array, stored_sizes, write_group
 
 GENERATION, ARRAYS = "generation", "arrays"

@@ -6,12 +6,11 @@ taken for: such a file is not ours.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from extract.io.json_text import parse_json, read_json_file
-from extract.io.outputs import MADE_BY, is_store
+from extract.io.outputs import MADE_BY, is_store, recognized
 
 MOST_BYTES = 2**28
 """Of a JSON file that is read to recognize it: more than any output has."""
@@ -118,20 +117,11 @@ def holds_ours(folder: Path) -> bool:
     if any(recognized(kind, folder) for kind in kinds):
         return True
     return any(
-        is_store(item) or recognized(is_run, item) if item.is_dir() else recognized(_KINDS.get(item.suffix), item)
+        is_store(item) or recognized(is_run, item)
+        if item.is_dir()
+        else item.suffix == ".parquet" and recognized(is_index, item)
         for item in folder.iterdir()
     )
-
-
-def recognized(is_ours: Callable[[Path], bool] | None, path: Path) -> bool:
-    """Whether a file or folder was written by this program; what cannot be read was not."""
-    try:
-        return is_ours is not None and is_ours(path)
-    except (OSError, ValueError):
-        return False
-
-
-_KINDS: dict[str, Callable[[Path], bool]] = {".parquet": is_index}
 
 
 def _json(path: Path) -> Any:  # noqa: ANN401 - whatever it holds

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from extract.errors import MediaError, MissingInputError
 from extract.io.files import write_text
-from extract.io.json_text import read_json_file
+from extract.io.json_text import json_digest, read_json_file
 from extract.io.names import name_text
 from extract.records import VideoInfo
 from extract.store.feature_store import FeatureStore
@@ -104,15 +104,14 @@ class VideoFolder:
             content = _Memory.model_validate(read_json_file(self._memory))
         except (OSError, ValueError):
             return {}  # not there, damaged, or of another version: looked at again
-        if content.sha256 != _digest(content.videos):
+        if content.sha256 != json_digest(_facts(content.videos)):
             return {}
         return {**content.videos}
 
     def _save(self, known: dict[str, VideoInfo | str]) -> None:
-        """Write what is known of whole videos; those that could not be read are tried again."""
-        whole = {digest: info for digest, info in known.items() if isinstance(info, VideoInfo)}
-        videos = {digest: asdict(info) for digest, info in whole.items()}
-        write_text(self._memory, json.dumps({"sha256": _digest(whole), "videos": videos}) + "\n")
+        """Write what is known of the videos that could be read."""
+        videos = _facts(known)
+        write_text(self._memory, json.dumps({"sha256": json_digest(videos), "videos": videos}) + "\n")
 
 
 class _Memory(BaseModel):
@@ -124,6 +123,6 @@ class _Memory(BaseModel):
     videos: dict[str, VideoInfo]
 
 
-def _digest(videos: Mapping[str, VideoInfo]) -> str:
-    content = {digest: asdict(info) for digest, info in videos.items()}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+def _facts(videos: Mapping[str, VideoInfo | str]) -> dict[str, dict[str, Any]]:
+    """What the file keeps of the videos that could be read, by their digests; the others are tried again."""
+    return {digest: asdict(info) for digest, info in videos.items() if isinstance(info, VideoInfo)}

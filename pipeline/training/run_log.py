@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from extract.io.files import write_text
-from extract.io.json_text import parse_json
+from extract.io.json_text import json_digest, parse_json
 from pipeline.errors import CheckpointError
 
 LOG = "log.jsonl"
@@ -60,7 +59,7 @@ def best_epoch(reports: Sequence[EpochReport]) -> int | None:
 
 def write_log(run: Path, reports: Sequence[EpochReport]) -> None:
     """Write a run's whole log. Raises OutputError."""
-    lines = [json.dumps({**report.values, CHECKSUM: content_checksum(report.values)}) + "\n" for report in reports]
+    lines = [json.dumps({**report.values, CHECKSUM: json_digest(report.values)}) + "\n" for report in reports]
     write_text(run / LOG, "".join(lines))
 
 
@@ -85,7 +84,7 @@ def parse_report(content: object, epoch: int) -> EpochReport:
     if not isinstance(content, dict):
         raise ValueError("not an object")  # noqa: TRY004 - one type of error for all that is wrong
     values = {str(name): value for name, value in content.items() if name != CHECKSUM}
-    if CHECKSUM in content and content[CHECKSUM] != content_checksum(values):
+    if CHECKSUM in content and content[CHECKSUM] != json_digest(values):
         raise ValueError("its checksum does not match")
     if values.get("epoch") != epoch:
         raise ValueError(f"its epoch is {values.get('epoch')!r}, not {epoch}")
@@ -111,12 +110,6 @@ def parse_report(content: object, epoch: int) -> EpochReport:
             if name.startswith(_VALIDATION)
         },
     )
-
-
-def content_checksum(content: Mapping[str, Any]) -> str:
-    """SHA-256 in hex of JSON content, whatever the order of its keys and its white space."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _parsed(line: bytes, number: int, path: Path) -> EpochReport:

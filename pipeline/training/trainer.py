@@ -19,7 +19,7 @@ from accelerate.utils import DataLoaderConfiguration
 from torch.utils.data import DataLoader
 
 from extract.errors import OutputError, StoreError
-from extract.io.outputs import check_outputs
+from extract.io.outputs import check_outputs, recognized
 from extract.records import EncodedQuery
 from extract.store.feature_store import FeatureStore
 from model.base import Grounder, Losses
@@ -44,7 +44,7 @@ from pipeline.data.sampler import GroupedSampler
 from pipeline.device import resolve_device
 from pipeline.errors import CheckpointError, ConfigError
 from pipeline.outputs.places import run_output
-from pipeline.outputs.recognize import is_run, recognized
+from pipeline.outputs.recognize import is_run
 from pipeline.training.divergence import DivergenceCheck, check_batch
 from pipeline.training.run_log import LOG, EpochReport, read_log, write_log
 from pipeline.training.validation import Validation
