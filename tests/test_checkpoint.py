@@ -23,10 +23,10 @@ from safetensors.torch import load_file, save_file
 from cli import main
 from extract.clips import plan_clips
 from extract.errors import GkcmnError, StoreError, WeightsError
-from extract.i3d.weights import check_sha256, drop_damaged
 from extract.io.tensors import load_archive, load_tensors, save_tensors
 from extract.records import EncodedQuery, VideoRecord
 from extract.store.feature_store import FeatureStore
+from extract.text.vectors import check_sha256, drop_damaged
 from model.config import ModelConfig
 from model.registry import build_model
 from pipeline.checkpoint import CONFIG, TRAINING, WEIGHTS, load_model, load_settings

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from extract.errors import MissingInputError, OutputError, WeightsError, first_line
 from extract.i3d.weight_formats import INCEPTION_REMEDY, checked, parse, to_inception
-from extract.io.files import cache_folder, file_sha256, replacing
-from extract.io.tensors import DIGEST, is_sound_archive, load_tensors, save_tensors
+from extract.io.files import cache_folder, replacing
+from extract.io.tensors import DIGEST, load_tensors, save_tensors
 
 _log = logging.getLogger(__name__)
 
@@ -84,27 +84,6 @@ def load_i3d_r50(path: Path | None, expected: Mapping[str, Tensor]) -> Weights:
     # Counters of training steps: integers, of no use here, and absent from some files.
     shapes = {k: v.shape for k, v in expected.items() if not k.endswith("num_batches_tracked")}
     return Weights(checked(parse(blob, path, _R50_REMEDY), shapes, path, _R50_REMEDY), _sha256(blob))
-
-
-def check_sha256(path: Path, expected: str, remedy: str) -> None:
-    """Compare a packaged file with its known SHA-256. Raises WeightsError."""
-    try:
-        digest = file_sha256(path)
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({first_line(error)}); {remedy}") from error
-    if digest != expected:
-        raise WeightsError(f"{path}: its SHA-256 is {digest}, not {expected}; {remedy}")
-
-
-def drop_damaged(folder: Path) -> None:
-    """Remove damaged word vectors that torchtext keeps in `folder`, so that it reads their source again."""
-    for path in folder.glob("*.pt"):
-        try:
-            if not is_sound_archive(path):
-                _log.warning("%s: kept word vectors are damaged; reading their source again", path)
-                path.unlink()
-        except OSError as error:
-            _log.warning("%s: kept word vectors cannot be read (%s)", path, first_line(error))
 
 
 def _packaged_path() -> Path:

@@ -35,14 +35,13 @@ from zarr.errors import BaseZarrError, ContainsGroupError
 from zarr.storage import StorePath
 
 from extract.clips import each_clip, pool_clips
-from extract.errors import StoreError, StoreMismatchError
+from extract.errors import StoreError, StoreMismatchError, first_line
 from extract.io.files import shown
 from extract.records import EncodedQuery, Failure, VideoFeatures, VideoRecord, from_fields
 from extract.store.checksums import ValuesDigest, check_attributes, with_checksum
 from extract.store.slots import NewContent, Slot, add_checksums, is_missing_pieces, read_slot, refilling
 from extract.store.versions import (
     drop,
-    first_line,
     group_attributes,
     level,
     names,
@@ -673,5 +672,4 @@ def _is_empty(place: str) -> bool:
 
 
 def _unreachable(place: str, error: Exception) -> StoreError:
-    cause = (str(error).splitlines() or [type(error).__name__])[0]
-    return StoreError(f"{place}: cannot be reached ({cause}); check the place, or name another --store")
+    return StoreError(f"{place}: cannot be reached ({first_line(error)}); check the place, or name another --store")

@@ -17,7 +17,7 @@ from zarr.core.sync import sync
 from zarr.errors import BaseZarrError
 from zarr.storage import StorePath
 
-from extract.errors import GkcmnError, StoreError, StoreUnreachableError
+from extract.errors import GkcmnError, StoreError, StoreUnreachableError, first_line
 from extract.io.json_text import parse_json
 
 _METADATA = "zarr.json"
@@ -125,11 +125,6 @@ def reading(place: str, what: str, remedy: str) -> Iterator[None]:
             f"{place}: {what} cannot be read at this moment ({error.strerror or first_line(error)}); "
             "check rights and connection, and run the same command again"
         ) from error
-
-
-def first_line(error: Exception) -> str:
-    """An error's message, of which zarr's may have several lines."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 @contextmanager

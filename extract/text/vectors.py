@@ -19,9 +19,9 @@ import torch
 from torchtext.vocab import GloVe, Vectors
 
 from extract.config import NAMED_VECTORS, PACKAGED_VECTORS
-from extract.errors import MissingInputError, OutputError, WeightsError
-from extract.i3d.weights import check_sha256, drop_damaged
+from extract.errors import MissingInputError, OutputError, WeightsError, first_line
 from extract.io.files import cache_folder, file_sha256, is_file, replacing
+from extract.io.tensors import is_sound_archive
 
 _log = logging.getLogger(__name__)
 
@@ -61,6 +61,27 @@ def load_vectors(vectors: str) -> Vectors:
     return _TextVectors(vectors)
 
 
+def check_sha256(path: Path, expected: str, remedy: str) -> None:
+    """Compare a packaged file with its known SHA-256. Raises WeightsError."""
+    try:
+        digest = file_sha256(path)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({first_line(error)}); {remedy}") from error
+    if digest != expected:
+        raise WeightsError(f"{path}: its SHA-256 is {digest}, not {expected}; {remedy}")
+
+
+def drop_damaged(folder: Path) -> None:
+    """Remove damaged word vectors that torchtext keeps in `folder`, so that it reads their source again."""
+    for path in folder.glob("*.pt"):
+        try:
+            if not is_sound_archive(path):
+                _log.warning("%s: kept word vectors are damaged; reading their source again", path)
+                path.unlink()
+        except OSError as error:
+            _log.warning("%s: kept word vectors cannot be read (%s)", path, first_line(error))
+
+
 class _PackagedGlove(Vectors):  # type: ignore[misc] # torchtext 0.6 has no types
     """torchtext vectors read from the packaged arrays instead of a text file."""
 
@@ -88,7 +109,7 @@ class _TextVectors(Vectors):  # type: ignore[misc]
                         words = parsed["words"].tobytes().decode().split("\n")
                         _fill(self, words, parsed["vectors"])
                 except _DAMAGE as error:
-                    _log.warning("%s: damaged (%s); made again from %s", copy, _first_line(error), path)
+                    _log.warning("%s: damaged (%s); made again from %s", copy, first_line(error), path)
                 else:
                     return
             words, table = _parsed(path)
@@ -126,11 +147,7 @@ def _sound(table: Vectors, name: str, remedy: str) -> Vectors:
 def _faulty(name: str, error: Exception, remedy: str) -> WeightsError:
     if isinstance(error, WeightsError):
         return error
-    return WeightsError(f"{name}: damaged ({_first_line(error)}); {remedy}")
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
+    return WeightsError(f"{name}: damaged ({first_line(error)}); {remedy}")
 
 
 def _parsed(path: Path) -> tuple[list[str], np.ndarray]:

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from extract.errors import first_line
 from extract.io.files import is_there, replacing
 from extract.io.open_input import open_input
 from pipeline.data.jsonl import read_plain
@@ -122,7 +123,9 @@ def write_index(path: Path, samples: Sequence[Sample]) -> None:
     ]
     table = pa.Table.from_arrays(arrays, schema=_SCHEMA)
     # Pages have checksums of their own; Parquet's heads of pages and its footer have none.
-    digest = _content_digest(sample for batch in table.to_batches(ROWS) for sample in _decoded(batch))
+    digest = _content_digest(
+        sample for batch in table.to_batches(ROWS) for sample in _decoded(batch, *_boxes_of(batch)[:2])
+    )
     table = table.replace_schema_metadata({VERSION_KEY: VERSION, _DIGEST_KEY: digest})
     # As an open file: pyarrow takes a name with a colon for a URL, and none that is not UTF-8.
     with replacing(path) as partial, partial.open("wb") as file:
@@ -168,8 +171,7 @@ def _read_parquet(path: Path) -> list[Sample]:
                 samples += _samples(batch, path, len(samples), seen)
             digest = (file.schema_arrow.metadata or {}).get(_DIGEST_KEY)
     except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise AnnotationError(f"{path}: not a Parquet file ({reason}); prepare it again") from error
+        raise AnnotationError(f"{path}: not a Parquet file ({first_line(error)}); prepare it again") from error
     # An older index has no digest.
     if digest is not None and digest != _content_digest(samples).encode():
         raise AnnotationError(f"{path}: damaged (its samples do not match their checksum); prepare it again")
@@ -205,20 +207,25 @@ def _check_form(path: Path, schema: pa.Schema) -> None:
 
 def _samples(batch: pa.RecordBatch, path: Path, before: int, seen: set[str]) -> list[Sample]:
     """The samples of one batch, that follows `before` rows; raises AnnotationError at one that cannot be used."""
-    _, _, unread = _boxes_of(batch)
+    boxes, offsets, unread = _boxes_of(batch)
     if faults := [*_form_faults(batch), *unread]:
         row, fault = min(faults, key=lambda found: found[0])
         _samples(batch.slice(0, row), path, before, seen)  # a row before it may have another fault
         raise _refused(batch, path, before, row, fault)
-    samples = _decoded(batch)
+    samples = _decoded(batch, boxes, offsets)
     if (found := first_fault(samples, seen)) is not None:
         raise _refused(batch, path, before, *found)
     return samples
 
 
-def _decoded(batch: pa.RecordBatch) -> list[Sample]:
-    """The samples of one batch, whatever they say."""
-    boxes, offsets, _ = _boxes_of(batch)
+def _decoded(batch: pa.RecordBatch, boxes: np.ndarray, offsets: np.ndarray) -> list[Sample]:
+    """The samples of one batch, unchecked.
+
+    Args:
+        batch: rows of an index.
+        boxes: as `_boxes_of` returns them.
+        offsets: the same.
+    """
     column = {name: batch.column(name).to_pylist() for name in batch.schema.names if name != "boxes"}
     return [
         Sample(
