@@ -470,14 +470,11 @@ def train(
     flags = {"paths.index": index, "paths.store": store, "paths.run": run, "train.epochs": epochs,
              "train.val": val, "device": device}  # fmt: skip
     from model.registry import model_config
-    from pipeline.outputs.places import run_output, settings_inputs
+    from pipeline.outputs.places import settings_inputs
     from pipeline.training.trainer import train as run_training
 
     config = _config(config_file, assignments, flags, model=model_config(model_name))
-
     paths = config.paths
-    inputs = {"the index": [paths.index], **settings_inputs(config_file, config)}
-    _check_outputs([run_output(paths.run)], inputs, force)
     with _progress() as progress:
         task = progress.add_task("epoch", total=None, rate="")
 
@@ -495,8 +492,9 @@ def train(
                 _say(f"epoch {report.epoch:4d}  loss {report.total:.4f}  ({parts}){scores}{skipped}")
 
         result = run_training(
-            paths.index, paths.store, paths.run, config, force=force, on_epoch=on_epoch, on_batch=on_batch
-        )
+            paths.index, paths.store, paths.run, config, force=force, inputs=settings_inputs(config_file, config),
+            on_epoch=on_epoch, on_batch=on_batch,
+        )  # fmt: skip
     if result.epochs:
         _say(f"{result.epochs[-1].epoch} epochs -> {paths.run}")
     else:

@@ -127,7 +127,7 @@ def load_config(
     config = Config(model=model or ModelConfig())
     path = file or (CONFIG_FILE if CONFIG_FILE.is_file() else None)
     if path is not None:
-        config = _replaced(config, _typed_all(config, _read_toml(path), where=str(path)), where=str(path))
+        config = build_config(_read_toml(path), where=str(path), base=config)
     # What comes from one place is taken at once: two values may be right only together.
     values: Settings = {}
     for name, dotted, value in _from_environment(os.environ if environ is None else environ):
@@ -162,9 +162,19 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, str, st
         _log.warning("unknown variables in the environment are ignored: %s", ", ".join(unknown))
 
 
-def build_config(values: Mapping[str, Any], *, where: str) -> Config:
-    """A configuration from nested values, as `config_values` gives them. Raises ConfigError."""
-    return _replaced(Config(), _typed_all(Config(), values, where=where), where=where)
+def build_config(values: Mapping[str, Any], *, where: str, base: Config | None = None) -> Config:
+    """Build a configuration from nested values, as `config_values` returns them.
+
+    Args:
+        values: by section and key; others keep their value of `base`.
+        where: the file of the values, which messages name.
+        base: None takes the defaults.
+
+    Raises:
+        ConfigError: a key is unknown or a value is not allowed.
+    """
+    base = base or Config()
+    return _replaced(base, _typed_all(base, values, where=where), where=where)
 
 
 def config_values(config: Config) -> Settings:

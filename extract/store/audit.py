@@ -22,7 +22,7 @@ INTERRUPTED = "its extraction was interrupted"
 METADATA = "a zarr.json that other tools read is gone or damaged"
 Kind = Literal["list", "failure", "queries", "video"]
 OnSound = Callable[[str, ValuesDigest], None]
-"""Called with a sound video's key, and the digest of its features."""
+"""Called with the key of a sound video that has no checksums, and the digest of its features."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,9 +105,10 @@ def _cause_of_video(store: FeatureStore, key: str, on_sound: OnSound) -> str | N
     slot, record = store.slot(key), store.record(key)
     if slot is None or record is None:
         return INTERRUPTED
-    digest = ValuesDigest()
+    # Reading features with checksums computes their digest already.
+    digest = None if slot.has_checksums else ValuesDigest()
     cause = _unsound(store, record, digest) or _cause_of_slot(slot)
-    if cause is None:
+    if cause is None and digest is not None:
         on_sound(key, digest)
     return cause
 
@@ -121,8 +122,14 @@ def _cause_of_slot(slot: Slot | None) -> str | None:
     return METADATA
 
 
-def _unsound(store: FeatureStore, record: VideoRecord, digest: ValuesDigest) -> str | None:
-    """What contradicts what in a video that can be read. Memory does not grow with its length."""
+def _unsound(store: FeatureStore, record: VideoRecord, digest: ValuesDigest | None) -> str | None:
+    """The first contradiction in a video that can be read; None if there is none. Memory does not grow with its length.
+
+    Args:
+        store: the store.
+        record: of the video.
+        digest: is given the features, if it is not None.
+    """
     settings, maps = store.settings, store.lazy(record.key)
     clip_frames, frame_times = store.times(record.key)
     expected = plan_clips(record.frame_count, length=int(settings["clip_length"]), stride=int(settings["clip_stride"]))
@@ -133,7 +140,8 @@ def _unsound(store: FeatureStore, record: VideoRecord, digest: ValuesDigest) -> 
     if len(frame_times) != record.frame_count + 1 or not (np.diff(frame_times[:-1]) > 0).all():
         return "the times of its frames do not rise, or are not as many as its frames"
     for piece in store.pieces(record.key):
-        digest.update(piece)
+        if digest is not None:
+            digest.update(piece)
         if not np.isfinite(piece).all():
             return "its features hold NaN or infinity"
         if not piece.reshape(len(piece), -1).any(axis=1).all():

@@ -20,7 +20,7 @@ from pipeline.evaluation.predictions import tube_prediction, write_predictions
 from pipeline.evaluation.protocols import Protocol
 from pipeline.evaluation.report import write_report
 from pipeline.evaluation.score import THRESHOLDS, Report, score
-from pipeline.inference.predict import check_encoding, check_features, predict
+from pipeline.inference.predict import check_encoding, check_features, labeled, predict
 from pipeline.types import Sample, Tube
 
 
@@ -83,9 +83,7 @@ def evaluate(
     for number, (batch, tubes) in enumerate(
         predict(model, loader, resolve_device(device), true_spans=temporal_gt), start=1
     ):
-        for example, tube in zip(batch.examples, tubes, strict=True):
-            assert example.sample is not None
-            results.append((example.sample, tube))
+        results += labeled(batch, tubes)
         on_batch(number, len(loader))
     report = score(
         samples,

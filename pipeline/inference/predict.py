@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from pipeline.data.dataset import Batch
 from pipeline.data.queries import can_stand_for, encoding_name
 from pipeline.errors import CheckpointError, PredictionError
 from pipeline.inference.tubes import decode_tubes
-from pipeline.types import Tube
+from pipeline.types import Sample, Tube
 
 
 def predict(
@@ -33,6 +33,13 @@ def predict(
             answer = model.answer(model(inputs), inputs.step_mask.sum(dim=1), spans)
         _check_finite(answer, batch)
         yield batch, decode_tubes(answer, batch, true_spans=true_spans)
+
+
+def labeled(batch: Batch, tubes: Sequence[Tube]) -> Iterator[tuple[Sample, Tube]]:
+    """Each sample of a batch of labeled samples with its tube, as `predict` yields both."""
+    for example, tube in zip(batch.examples, tubes, strict=True):
+        assert example.sample is not None
+        yield example.sample, tube
 
 
 def _check_finite(answer: Answer, batch: Batch) -> None:

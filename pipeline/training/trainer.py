@@ -19,7 +19,7 @@ from accelerate.utils import DataLoaderConfiguration
 from torch.utils.data import DataLoader
 
 from extract.errors import OutputError, StoreError
-from extract.io.outputs import check_outputs, recognized
+from extract.io.outputs import Inputs, check_outputs, recognized
 from extract.records import EncodedQuery
 from extract.store.feature_store import FeatureStore
 from model.base import Grounder, Losses
@@ -38,7 +38,7 @@ from pipeline.checkpoint import (
 )
 from pipeline.config import Config, TrainConfig, config_values
 from pipeline.data.dataset import Batch, GroundingDataset, collate
-from pipeline.data.index import read_index, samples_digest
+from pipeline.data.index import of_split, read_index, samples_digest
 from pipeline.data.queries import can_stand_for, encoding_name, ensure_queries
 from pipeline.data.sampler import GroupedSampler
 from pipeline.device import resolve_device
@@ -72,6 +72,7 @@ def train(
     config: Config | None = None,
     *,
     force: bool = False,
+    inputs: Inputs | None = None,
     on_epoch: Callable[[EpochReport], None] = lambda _: None,
     on_batch: OnBatch = lambda *_: None,
 ) -> TrainingResult:
@@ -84,6 +85,7 @@ def train(
             same weights as if it had never stopped.
         config: settings, from `load_config`; None takes the defaults.
         force: write into a folder that holds files of another origin, and over those whose names a run's files have.
+        inputs: more files that the run must not replace, by what they are, as {"the file of settings": [path]}.
         on_epoch: called with each epoch's losses once its checkpoint is saved.
         on_batch: called with the epoch (from 1), the batches done, all batches and the last batch's loss.
 
@@ -92,7 +94,7 @@ def train(
         GkcmnError: as `iter_train`.
     """
     folder = Path(run)
-    check_outputs([run_output(folder)], {"the index": [Path(index)]}, force=force)
+    check_outputs([run_output(folder)], {"the index": [Path(index)], **(inputs or {})}, force=force)
     reports = []
     for report in iter_train(Path(index), str(store), folder, config or Config(), force=force, on_batch=on_batch):
         reports.append(report)
@@ -122,15 +124,16 @@ def iter_train(
         StoreError: features or word vectors are damaged.
         TrainingError: training diverged; the last sound epoch is kept.
     """
-    samples = read_index(index, split="train")
+    everything = read_index(index)
+    samples = of_split(everything, "train", index)
     store = FeatureStore.open(store_place)
     device = resolve_device(config.device)
     if device.startswith("cuda:"):
         torch.cuda.set_device(device)  # alone, Accelerator takes the current one; under torchrun, its own
-    # A batch is split over the processes, so that their number does not change what is learnt; only an epoch's last
-    # batch, if it is short, is filled up with samples of the first.
     for name in [name for name in os.environ if name.startswith("ACCELERATE_")]:
-        del os.environ[name]  # another program's precision or accumulation would change what is learned here
+        del os.environ[name]  # another program's precision or accumulation would change the training
+    # A batch is split over the processes, so that their number does not change the result; only an epoch's last batch,
+    # if it is short, is filled up with samples of the first.
     accelerator = Accelerator(cpu=device == "cpu", dataloader_config=DataLoaderConfiguration(split_batches=True))
     if config.train.batch_size % accelerator.num_processes:
         raise ConfigError(
@@ -170,7 +173,7 @@ def iter_train(
     # Only the main process validates, with the whole model; the others wait for it at the end of the epoch.
     validation = None
     if config.train.val is not None and accelerator.is_main_process:
-        validation = Validation(index, config.train.val, store, store_place, config)
+        validation = Validation(of_split(everything, config.train.val, index), store, store_place, config, index=index)
     with _alone(run) if accelerator.is_main_process else nullcontext():
         yield from _epochs(
             dataset, vocabulary, run, settings, accelerator, store.place, on_batch, validation, force=force

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,12 @@ from extract.store.feature_store import FeatureStore
 from model.base import Grounder
 from pipeline.config import Config
 from pipeline.data.dataset import GroundingDataset, collate
-from pipeline.data.index import read_index
 from pipeline.data.queries import ensure_queries
 from pipeline.evaluation.evaluate import with_facts
 from pipeline.evaluation.predictions import tube_prediction
 from pipeline.evaluation.score import score
-from pipeline.inference.predict import predict
-from pipeline.types import Prediction
+from pipeline.inference.predict import labeled, predict
+from pipeline.types import Prediction, Sample
 
 METRICS = ("m_tIoU", "m_vIoU")
 """Metrics that are computed after each epoch. The true spans are not given to the model."""
@@ -28,20 +28,22 @@ METRICS = ("m_tIoU", "m_vIoU")
 class Validation:
     """Predicts and scores the samples of one split. It draws no random numbers from torch's global generator."""
 
-    def __init__(self, index: Path, split: str, store: FeatureStore, store_place: str, config: Config) -> None:
-        """Read the split, and encode its queries if the store does not have them.
+    def __init__(
+        self, samples: Sequence[Sample], store: FeatureStore, store_place: str, config: Config, *, index: Path
+    ) -> None:
+        """Encode the queries of the split if the store does not have them.
 
         Args:
-            index: labeled samples, Parquet or JSON lines.
-            split: name of the split.
+            samples: the samples of the split; at least one.
             store: store that holds the features of the split's videos.
             store_place: path or URL of that store.
             config: settings of the run; `config.model` must hold the store's channels and the size of a word vector.
+            index: file of the samples, which messages name.
 
         Raises:
-            AnnotationError: the index has no sample of that split, or the store lacks one of its videos.
+            AnnotationError: the store lacks one of the videos, or a sample does not fit its video.
         """
-        self._samples = with_facts(read_index(index, split=split), store)
+        self._samples = with_facts(samples, store)
         queries = ensure_queries((sample.query for sample in self._samples), store_place, config.extract).queries
         dataset = GroundingDataset(
             self._samples,
@@ -75,9 +77,7 @@ class Validation:
         predictions: dict[str, Prediction] = {}
         try:
             for batch, tubes in predict(model, self._loader, device):
-                for example, tube in zip(batch.examples, tubes, strict=True):
-                    assert example.sample is not None
-                    predictions[example.sample.id] = tube_prediction(example.sample, tube)
+                predictions |= {sample.id: tube_prediction(sample, tube) for sample, tube in labeled(batch, tubes)}
         finally:
             model.train(was_training)
         metrics = score(self._samples, predictions).whole.metrics
