@@ -154,7 +154,10 @@ def _fill(table: Vectors, words: list[str], vectors: np.ndarray) -> None:
 
 
 def _sound(table: Vectors, name: str, remedy: str) -> Vectors:
-    """Return the table if all its numbers are finite, which its mean reveals. Raises WeightsError otherwise."""
+    """Return a table after checking it. Raises WeightsError if it is empty, inconsistent or not finite.
+
+    The mean of the vectors is finite only if every number is.
+    """
     if not (len(table.itos) == len(table.vectors) > 0 and torch.isfinite(table.vectors.mean(dim=0)).all()):
         raise WeightsError(f"{name}: damaged (a number is not finite, or words and vectors differ in number); {remedy}")
     return table
