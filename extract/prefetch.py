@@ -26,6 +26,6 @@ def ahead(items: Iterator[T], depth: int) -> Generator[T]:
         waiting = deque(pool.submit(next, items, end) for _ in range(depth))
         while (item := waiting.popleft().result()) is not end:
             waiting.append(pool.submit(next, items, end))
-            yield item  # type: ignore[misc] # it is not the end
+            yield item  # type: ignore[misc] # not the end marker
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

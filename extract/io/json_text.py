@@ -16,7 +16,7 @@ UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-def parse_json(text: str | bytes, *, on_repeated: Callable[[str], None] | None = None, has_paths: bool = False) -> Any:  # noqa: ANN401 - whatever it holds
+def parse_json(text: str | bytes, *, on_repeated: Callable[[str], None] | None = None, has_paths: bool = False) -> Any:  # noqa: ANN401 - any JSON value
     """Parse one JSON document.
 
     Args:
@@ -72,7 +72,7 @@ def decode_utf8(text: bytes) -> str:
         raise ValueError(f"byte {error.start + 1} is not UTF-8; save it as UTF-8") from None
 
 
-def read_json_file(path: Path, *, has_paths: bool = False) -> Any:  # noqa: ANN401 - whatever it holds
+def read_json_file(path: Path, *, has_paths: bool = False) -> Any:  # noqa: ANN401 - any JSON value
     """Read and parse a JSON file.
 
     Args:
@@ -108,7 +108,7 @@ def _refuse_repeated(key: str) -> NoReturn:
     raise ValueError(f"key {key[:60]!a} stands twice in one object")
 
 
-def _check_text(content: Any, *, errors: str) -> None:  # noqa: ANN401 - whatever it holds
+def _check_text(content: Any, *, errors: str) -> None:  # noqa: ANN401 - any JSON value
     """Raise ValueError if a string has half of a surrogate pair that UTF-8 with the error handler `errors` rejects."""
     waiting = [content]
     while waiting:

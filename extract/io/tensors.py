@@ -69,7 +69,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     with path.open("rb") as opened:
         try:
             with safetensors.safe_open(f"/dev/fd/{opened.fileno()}", framework="pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
                 metadata = dict(file.metadata() or {})
         # A damaged header can raise almost any exception; safetensors documents no complete list.
         except Exception as error:
@@ -79,7 +79,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return tensors, metadata
 
 
-def load_archive(path: Path) -> Any:  # noqa: ANN401 - whatever it holds
+def load_archive(path: Path) -> Any:  # noqa: ANN401 - any object
     """Read a file written by `torch.save`, on the CPU, without executing code from the file.
 
     `torch.load` does not verify the CRC-32 checksums of the archive, so this function does.

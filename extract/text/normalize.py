@@ -54,7 +54,8 @@ def normalize_query(text: str, is_word: Callable[[str], bool] | None = None) -> 
     r"""Return a query in the form in which it is split into words: NFKC, on one line, without markup or invisible text.
 
     Typographic quotes, apostrophes and dashes become ', " and -; HTML entities are decoded, and tags are replaced by
-    spaces. In plain ASCII text only the spaces change.
+    spaces. Punctuation repeated four or more times is shortened to three, and runs of 100 or more characters without a
+    space are split at punctuation. Nothing else changes in plain ASCII text apart from its spaces.
 
     Control and format characters are removed: "do\u00adg" becomes "dog". If the result is not a known word, such a
     character may have separated two words: "dog\u200bruns" becomes "dog runs" if `is_word` is true for both parts and

@@ -13,7 +13,8 @@ FAR_S = 10.0
 """After a forward jump of more seconds than this, the previous clock continues if the timestamp is the next one
 expected on it. The timestamps between the two jumps were wrong."""
 LEAST_S = 0.001
-"""Minimum time between two frames, in seconds, if the timestamps do not increase."""
+"""Smallest step in seconds by which time advances from frame to frame, even if the timestamps do not increase; above 10
+frames per second it is 1/100 of the frame duration instead."""
 WRAP_PAUSE_S = 3600.0
 """Longest pause in seconds that is accepted where a clock wraps around to 0. With a longer pause, the timestamp belongs
 to a different clock, which libav mistook for the first one."""
@@ -57,7 +58,7 @@ class Clock:
         self._left_s = origin_s
         self._period_s = period_s
         self.restarts: list[float] = []
-        """Offset in seconds between timestamp and time after each restart of the timestamps, in order."""
+        """Value in seconds to add to the timestamps after each restart, in order."""
 
     def __call__(self, stamp_s: float | None, following_s: float | None = None) -> float:
         """Return the start time of the next frame in seconds.

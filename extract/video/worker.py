@@ -175,7 +175,7 @@ def open_decord(path: str, head: Head) -> Source | None:
 
     # On import, decord loads every CUDA library that ships with torch (0.5 s and 700 MiB, of no use here). None in
     # sys.modules makes the package `nvidia` appear to be missing.
-    sys.modules.setdefault("nvidia", None)  # type: ignore[arg-type] # what is None is not found
+    sys.modules.setdefault("nvidia", None)  # type: ignore[arg-type] # None: not found
     import decord
 
     decord.logging.set_level(decord.logging.QUIET)
