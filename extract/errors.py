@@ -1,59 +1,65 @@
-"""The root of the project's errors, and those of extraction.
+"""Base class of the project's errors, and the errors of extraction.
 
-Every message reads "<what, with its path>: <cause>; <remedy>". The command line prints it as one line
-and exits with 1. Each error is also the builtin that a caller would expect to catch.
+Every message has the form "<object, with its path>: <cause>; <remedy>". The command line prints it as one line and
+exits with status 1. Each error also inherits from the built-in exception that a caller would expect to catch.
 """
 
 
 class GkcmnError(Exception):
-    """Root of every error that this project raises for its user to read."""
+    """Base class of all errors of this project whose message is meant for the user."""
 
 
 class MissingInputError(GkcmnError, FileNotFoundError):
-    """A file or folder that was named is not there, or holds nothing usable."""
+    """An input file or folder does not exist or contains nothing usable."""
 
 
 class MediaError(GkcmnError, ValueError):
-    """A file is no video, or its frames cannot be read faithfully."""
+    """A file is not a video, or its frames cannot be decoded correctly."""
 
 
 class DecodeTimeoutError(MediaError, TimeoutError):
-    """The decoder gave no frame for longer than it may."""
+    """The decoder did not return a frame within the timeout."""
 
 
 class WeightsError(GkcmnError, ValueError):
-    """Backbone weights or word vectors are absent, damaged or of another kind."""
+    """Backbone weights or word vectors are missing, damaged or of an unsupported kind."""
 
 
 class QueryError(GkcmnError, ValueError):
-    """A query that cannot be encoded."""
+    """A query cannot be encoded."""
 
 
 class StoreError(GkcmnError, ValueError):
-    """A feature store is damaged, lacks what was asked for, or cannot be written."""
+    """A feature store is damaged, lacks the requested data or cannot be written."""
 
 
 class StoreUnreachableError(StoreError):
-    """A feature store cannot be read at this moment, though it may be sound."""
+    """A feature store cannot be read at the moment, although it may be intact."""
 
 
 class StoreMismatchError(StoreError):
-    """A feature store was made with other settings than those asked for."""
+    """A feature store was created with settings that differ from the requested ones."""
 
 
 class OutputError(GkcmnError, OSError):
-    """A result that cannot be written where it was asked for."""
+    """A result cannot be written to the requested path."""
 
 
 class DeviceError(GkcmnError, ValueError):
-    """A device that is not on this machine."""
+    """A device is not available on this machine."""
 
 
 class WorkerDiedError(GkcmnError, RuntimeError):
-    """Processes died at a piece of work."""
+    """Worker processes crashed while they processed an item."""
 
 
 def first_line(error: Exception) -> str:
-    """Return an error as a single short line."""
+    """Return the first line of an error's message, at most 200 characters long.
+
+    If the message is empty, return the name of the exception's type.
+
+    Args:
+        error: any exception.
+    """
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:200]

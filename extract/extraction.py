@@ -1,4 +1,4 @@
-"""Extraction of many videos, in this process or spread by dask over cores and machines."""
+"""Extraction of many videos, in this process or in parallel with dask on several cores and machines."""
 
 from __future__ import annotations
 
@@ -25,28 +25,34 @@ from extract.video.inputs import VideoInput
 from extract.video.reader import open_video, source_digest
 
 OnClips = Callable[[str, int, int], None]
-"""Called with a video's key, its clips done so far and its clips in all."""
+"""Callback with a video's key, the number of clips done so far and the total number of clips."""
 BATCHES_AHEAD = 2
-"""Of clips, decoded while the backbone is at work."""
+"""Number of batches of clips that are decoded while the backbone processes the current one."""
 _LOADING = threading.Lock()
-"""Held while a backbone is loaded, of which a worker with several threads needs one."""
+"""Lock held while a backbone is loaded, so that a worker with several threads loads it only once."""
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class VideoOutcome:
-    """What became of one video."""
+    """Result of extracting one video."""
 
     key: str
     clips: int
+    """Number of extracted clips; 0 after a failure."""
     failure: Failure | None = None
-    """Why it was not extracted."""
+    """Reason why the video could not be extracted, or None."""
     fault: str | None = None
-    """Why it has fewer frames than its file announces, if it was extracted all the same."""
+    """Reason why an extracted video has fewer frames than its container declares, or None."""
 
 
 def store_settings(config: ExtractConfig, backbone: Backbone) -> dict[str, Any]:
-    """What must be equal for two videos' features to belong in one store."""
+    """Return the settings that all videos of one store must share.
+
+    Args:
+        config: the settings of the extraction.
+        backbone: the loaded backbone.
+    """
     return {
         "backbone": backbone.name,
         "weights_sha256": backbone.weights_sha256,
@@ -67,43 +73,49 @@ def extract_videos(
     scheduler: str | None = None,
     on_clips: OnClips = lambda *_: None,
 ) -> Iterator[VideoOutcome]:
-    """Extract each video into the store at `place`, and yield what became of it as it ends.
+    """Extract videos into a store, and yield the outcome of each video when it is finished.
 
-    A video that fails is an outcome with its failure, which the store keeps too; the others go on.
+    A failed video yields an outcome with its failure, which is also recorded in the store; the other videos continue.
 
     Args:
-        videos: what to extract; see `pending` for leaving out what is done.
-        place: path or URL of a store that `open_for` has made.
-        config: how.
-        device: torch device of every worker; "auto" is each worker's to resolve.
-        workers: processes on this machine; 1 is this process itself.
-        scheduler: address of a dask scheduler whose workers take the place of `workers`.
-        on_clips: progress within videos.
+        videos: the videos to extract; use `pending` to skip the ones that are already extracted.
+        place: path or URL of a store created by `open_for`.
+        config: the settings of the extraction.
+        device: torch device of every worker; each worker resolves "auto" itself.
+        workers: number of processes on this machine; 1 uses this process.
+        scheduler: address of a dask scheduler whose workers are used instead of `workers` local processes.
+        on_clips: called to report progress within videos.
+
+    Raises:
+        GkcmnError: the local workers cannot be started, or the scheduler cannot be reached or was lost.
     """
     if not is_alone(len(videos), workers, scheduler):
-        # A worker has a working folder of its own.
+        # Workers run in a different working folder, so paths must be absolute.
         place = absolute(place)
         config = replace(config, weights=config.weights.absolute() if config.weights is not None else None)
         videos = [replace(video, path=video.path.absolute()) for video in videos]
-        # Largest first, so that no worker is left with a long video when the others are done.
+        # Start with the largest files, so that no long video is left to one worker while the others are idle.
         videos = sorted(videos, key=_size, reverse=True)
     work = partial(_outcome, place=place, config=config, device=device)
     for done in spread(work, videos, workers=workers, scheduler=scheduler, on_event=on_clips):
-        # What a worker could not even begin, or did not survive.
+        # done.error is set if the worker could not start the task or died while it ran.
         failed = None if done.error is None else _failed(_failure(done.item, done.error, "worker"))
         yield _noted(failed or done.value(), place)
 
 
 def pending(videos: Sequence[VideoInput], store: FeatureStore, *, strict: bool = False) -> list[VideoInput]:
-    """Those videos that the store does not hold whole, as they are now.
+    """Return the videos that the store does not contain completely and in their current version.
+
+    A failure recorded for a video that is stored completely is removed from the store.
 
     Args:
-        videos: what is wanted.
-        store: what there is.
-        strict: whether a video that broke off is not whole.
+        videos: the requested videos.
+        store: the store to compare with.
+        strict: whether to include videos that are stored as truncated.
 
     Raises:
-        StoreError: the store holds another video under the same key.
+        StoreUnreachableError: the store cannot be read at the moment.
+        StoreError: the store contains a different video under the same key.
     """
     todo = []
     for video in videos:
@@ -112,20 +124,20 @@ def pending(videos: Sequence[VideoInput], store: FeatureStore, *, strict: bool =
         except StoreUnreachableError:
             raise
         except StoreError:
-            record = None  # damaged
+            record = None  # the stored video is damaged
         digest = None
         if record is not None:
             with suppress(MissingInputError):
                 digest = source_digest(video.path)
         if record is None or digest is None:
-            todo.append(video)  # what cannot be read fails by itself
+            todo.append(video)  # an unreadable file fails later, on its own
         elif record.source_digest == digest:
             if strict and record.fault is not None:
                 todo.append(video)
             else:
                 store.forget_failure(video.key)
         elif record.source == os.path.realpath(video.path):
-            todo.append(video)  # the file has changed since
+            todo.append(video)  # the file has changed since it was extracted
         else:
             raise StoreError(
                 f"{video.path}: {store.place} holds another video, {record.source}, under the key "
@@ -141,12 +153,26 @@ def extract_video(
     config: ExtractConfig,
     on_clips: OnClips = lambda *_: None,
 ) -> tuple[VideoRecord, int]:
-    """Extract one video into the store, and return what it is, and its number of clips.
+    """Extract one video into a store.
 
-    Of a video that breaks off what came is taken, and the record says so, unless `config.strict`.
+    From a truncated video the frames that can be decoded are stored, and the record notes the truncation, unless
+    `config.strict` is set. Memory use does not depend on the video's length. If an error is raised, the store keeps its
+    previous content.
 
-    Memory does not grow with the video's length. Raises MediaError or StoreError; the store then holds what it
-    held before.
+    Args:
+        video: the video to extract.
+        store: the store to write to.
+        backbone: the loaded backbone.
+        config: the settings of the extraction.
+        on_clips: called to report progress.
+
+    Returns:
+        The record of the video, and its number of clips.
+
+    Raises:
+        MissingInputError: the file does not exist or cannot be read.
+        MediaError: the video cannot be decoded, or is truncated and `config.strict` is set.
+        StoreError: the store cannot be written.
     """
     digest = source_digest(video.path)
     with open_video(video.path, timeout_s=config.decode_timeout_s, size=config.picture_size) as stream:
@@ -178,7 +204,16 @@ def extract_video(
 
 @lru_cache(maxsize=1)
 def shared_backbone(name: str, weights: Path | None, device: str) -> Backbone:
-    """The backbone of this process, loaded once for all its videos."""
+    """Return this process's backbone, which is loaded once and used for all videos.
+
+    Args:
+        name: "inception" or "i3d_r50".
+        weights: file with the weights; None selects the default ones.
+        device: torch device, or "auto".
+
+    Raises:
+        DeviceError, MissingInputError, WeightsError: see `load_backbone`.
+    """
     return load_backbone(name, weights=weights, device=device)
 
 
@@ -190,7 +225,7 @@ def _outcome(video: VideoInput, on_clips: OnClips, *, place: str, config: Extrac
         store = FeatureStore.open_for(place, store_settings(config, backbone), create=False)
         stage = "decode"
         record, clips = extract_video(video, store, backbone, config, on_clips)
-    except Exception as error:  # noqa: BLE001 - whatever ends one video does not end the others
+    except Exception as error:  # noqa: BLE001 - an error in one video must not stop the others
         _log.debug("%s failed", video.path, exc_info=True)
         if isinstance(error, StoreError):
             stage = "store"
@@ -205,7 +240,7 @@ def _failed(failure: Failure) -> VideoOutcome:
 
 
 def _noted(outcome: VideoOutcome, place: str) -> VideoOutcome:
-    """Keep an outcome's failure in the store. Where that cannot be written, the outcome alone tells of it."""
+    """Record an outcome's failure in the store and return the outcome. A store that cannot be written is ignored."""
     if outcome.failure is not None:
         with suppress(StoreError):
             FeatureStore.open(place, writable=True).note_failure(outcome.failure)
@@ -213,16 +248,16 @@ def _noted(outcome: VideoOutcome, place: str) -> VideoOutcome:
 
 
 def _size(video: VideoInput) -> int:
-    """Bytes of a video's file; 0 where it is gone, which it is the worker's to tell."""
+    """Return the size of a video file in bytes; 0 if the file is missing, which the worker will report."""
     return video.path.stat().st_size if is_file(video.path) else 0
 
 
 def _failure(video: VideoInput, error: BaseException, stage: Stage) -> Failure:
-    """Take an error's message, "<what>: <cause>; <remedy>", apart."""
+    """Convert an error to a failure, by splitting its message "<object>: <cause>; <remedy>"."""
     source = os.path.realpath(video.path)
     text = " ".join(str(error).removeprefix(f"{video.path}: ").split())
     if os.path.islink(video.path) and not is_there(video.path):  # noqa: PTH114 - no path raises an error here
-        # The link itself may be mended, and is then what is tried again.
+        # Record the path of the link itself: the user may repair it, and the video is then extracted from it.
         text = f"is a link that leads nowhere ({video.path.readlink()}); mend or remove it"
         source = str(video.path.absolute())
     if not isinstance(error, GkcmnError):

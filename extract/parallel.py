@@ -1,4 +1,4 @@
-"""One function over many items: in this process, or spread by dask over processes and machines."""
+"""Parallel map: one function applied to many items, in this process or with dask in several processes and machines."""
 
 from __future__ import annotations
 
@@ -22,35 +22,47 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Tell = Callable[..., None]
-"""Called while an item is worked on; what it is given reaches `on_event`, wherever the work is done."""
+"""Callback that a work function calls with any arguments; they are passed to `on_event`, also from other processes."""
 POLL_S = 5.0
-"""After which workers that came or went are noticed, if no item ends before."""
+"""Time in seconds after which changes in the number of workers are noticed at the latest."""
 _PRELOAD = """
 import logging, signal
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 logging.getLogger("distributed").setLevel(logging.CRITICAL)
 """
-"""Run by each worker of this machine: Ctrl-C reaches all processes of a terminal, and the first alone answers it."""
+"""Code that each local worker runs at start. Workers ignore SIGINT: Ctrl-C reaches all processes of a terminal, and
+only the main process handles it."""
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Done(Generic[Item, Result]):
-    """What became of one item: a result, or why there is none."""
+    """Outcome of one item: a result or an error."""
 
     item: Item
+    """The item that was processed."""
     result: Result | None = None
+    """Return value of the work function; None after an error."""
     error: BaseException | None = None
+    """Exception that ended the work, or None."""
 
     def value(self) -> Result:
-        """The result. Raises the error where there is one."""
+        """Return the result, or raise the error."""
         if self.error is not None:
             raise self.error
-        return self.result  # type: ignore[return-value]  # without an error it is one
+        return self.result  # type: ignore[return-value]  # without an error there is a result
 
 
 def is_alone(items: int, workers: int, scheduler: str | None) -> bool:
-    """Whether so many items are worked on in this process: then paths may be relative, and order is kept."""
+    """Return whether the items are processed in this process.
+
+    If so, paths may be relative, and the order of the items is kept.
+
+    Args:
+        items: number of items.
+        workers: requested number of local processes.
+        scheduler: address of a dask scheduler, or None.
+    """
     return scheduler is None and min(workers, items) <= 1
 
 
@@ -62,27 +74,27 @@ def spread(
     scheduler: str | None = None,
     on_event: Tell = lambda *_: None,
 ) -> Iterator[Done[Item, Result]]:
-    """Work on each item, and yield what became of it as it ends. An item that fails does not end the others.
+    """Process each item and yield its outcome when it is finished. A failed item does not stop the others.
 
-    An item whose worker dies is given to another one, some times.
+    If a worker dies, dask gives its item to another worker, a limited number of times.
 
     Args:
-        work: what is done with an item; a function of a module, or a partial of one. What it returns goes through
-            the scheduler: keep it small.
-        items: in the order in which they are begun.
-        workers: processes on this machine, which share its cores; 1 is this process itself.
-        scheduler: address of a dask scheduler whose workers take the place of `workers`.
-        on_event: told what `work` tells.
+        work: function of an item and a callback; it must be a module-level function or a `partial` of one. Its result
+            passes through the scheduler and must therefore be small.
+        items: the items, in the order in which they are started.
+        workers: number of processes on this machine, which share its cores; 1 uses this process.
+        scheduler: address of a dask scheduler whose workers are used instead of `workers` local processes.
+        on_event: called with the arguments that `work` passes to its callback.
 
     Raises:
-        GkcmnError: there is no such scheduler, or it went away.
+        GkcmnError: the local workers cannot be started, or the scheduler cannot be reached or was lost.
     """
     if is_alone(len(items), workers, scheduler):
         for item in items:
             yield _done_here(work, item, on_event)
         return
     workers = min(workers, len(items))
-    topic = f"gkcmn-{secrets.token_hex(8)}"  # another command on the same scheduler has its own
+    topic = f"gkcmn-{secrets.token_hex(8)}"  # unique, because other commands may use the same scheduler
     threads = max(1, len(os.sched_getaffinity(0)) // workers) if scheduler is None else None
     with _client(workers, scheduler) as client:
         client.subscribe_topic(topic, lambda event: on_event(*event[1]))
@@ -96,9 +108,11 @@ def spread(
 def _each(
     client: Client, submit: Callable[[Item], Future[Result]], items: Sequence[Item], place: str
 ) -> Iterator[Done[Item, Result]]:
-    """Keep each worker's threads busy, and none with more: what waits at a worker that dies counts as its killer.
+    """Submit one task per worker thread, and yield outcomes as tasks finish.
 
-    A task is released when it has ended: dask would do it again if the worker that holds its result died.
+    No worker gets more tasks than threads, because dask blames every task queued on a dead worker for its death. Each
+    task is released as soon as it has finished: otherwise dask would run it again if the worker that holds its result
+    died.
     """
     from distributed import CancelledError, wait
 
@@ -139,29 +153,29 @@ def _released(task: Future[Result], item: Item) -> Done[Item, Result]:
 def _done_here(work: Callable[[Item, Tell], Result], item: Item, on_event: Tell) -> Done[Item, Result]:
     try:
         return Done(item=item, result=work(item, on_event))
-    except Exception as error:  # noqa: BLE001 - the caller decides, as for a worker's
+    except Exception as error:  # noqa: BLE001 - the caller handles the error, as with an error on a worker
         return Done(item=item, error=error)
 
 
 def _on_worker(work: Callable[[Item, Tell], Result], item: Item, threads: int | None, topic: str) -> Result:
-    """The task that a dask worker runs."""
+    """Run the work function as a task of a dask worker."""
     import torch
     from distributed import get_worker
 
     if threads is not None:
         torch.set_num_threads(threads)
-        os.environ["OMP_NUM_THREADS"] = str(threads)  # the decoder's too, where dask has set 1
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # for the decoder process too; dask sets it to 1
     worker = get_worker()
     return work(item, lambda *event: worker.log_event(topic, event))
 
 
 @contextmanager
 def _client(workers: int, scheduler: str | None) -> Iterator[Client]:
-    """A client of that scheduler, or of a cluster of processes on this machine."""
+    """Connect to a dask scheduler, or to a new cluster of processes on this machine."""
     import dask
     from distributed import Client
 
-    # What becomes of an item is told by its outcome.
+    # Silence dask's log: the outcome of each item already contains its error.
     for name in ("distributed", "distributed.client"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if scheduler is not None:
@@ -174,7 +188,8 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Client]:
         return
     with (
         _workers_environment(),
-        # dask has freed memory go back to the system at once, and every large tensor fetched anew: twice the time.
+        # By default dask sets MALLOC_TRIM_THRESHOLD_, which returns freed memory to the operating system at once.
+        # Reallocating every large tensor then doubles the run time, so the variable is not set.
         dask.config.set({"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None}),
         _cluster(workers) as cluster,
         Client(cluster) as client,
@@ -184,13 +199,13 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Client]:
 
 @contextmanager
 def _cluster(workers: int) -> Iterator[LocalCluster]:
-    """Start processes on this machine, and end them. Raises GkcmnError where it cannot hold so many."""
+    """Start processes on this machine, and stop them at the end. Raises GkcmnError if they cannot be started."""
     from distributed import LocalCluster
 
     with ExitStack() as stack:
         with _signals_later():
             try:
-                # What is done with an item needs little memory, however large it is: dask need not watch over it.
+                # Disable dask's memory monitoring: the memory needed for an item is small, whatever the item's size.
                 cluster = LocalCluster(
                     n_workers=workers,
                     threads_per_worker=1,
@@ -207,9 +222,9 @@ def _cluster(workers: int) -> Iterator[LocalCluster]:
 
 @contextmanager
 def _signals_later() -> Iterator[None]:
-    """Keep SIGINT and SIGTERM until the block ends: dask cannot end a cluster that has not wholly started.
+    """Delay SIGINT and SIGTERM until the block ends, because dask cannot stop a partially started cluster.
 
-    Processes and threads that the block starts never receive SIGINT. Nothing changes outside the main thread.
+    Processes and threads started in the block never receive SIGINT. Outside the main thread this has no effect.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -219,8 +234,8 @@ def _signals_later() -> Iterator[None]:
         number: signal.signal(number, lambda came, _: arrived.append(came))
         for number in (signal.SIGINT, signal.SIGTERM)
     }
-    # A new process inherits the mask, but no handler: Ctrl-C would end it with a traceback while it imports.
-    # Python's resource tracker lifts the mask when it starts, so it is started first.
+    # New processes inherit the signal mask but no handlers: without the mask, Ctrl-C would end them with a traceback
+    # while they import. Python's resource tracker unblocks the signals when it starts, so it is started first.
     resource_tracker.ensure_running()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -235,9 +250,12 @@ def _signals_later() -> Iterator[None]:
 
 @contextmanager
 def _workers_environment() -> Iterator[None]:
-    """Set what worker processes inherit, and undo it and what dask does: it leaves their OMP_NUM_THREADS=1 here."""
+    """Set environment variables for worker processes, and restore the environment at the end.
+
+    dask leaves OMP_NUM_THREADS=1 in this process, which is undone too.
+    """
     kept = dict(os.environ)
-    os.environ["PYTHONSAFEPATH"] = "1"  # a random.py in the working folder is not the standard library's
+    os.environ["PYTHONSAFEPATH"] = "1"  # a random.py in the working folder must not shadow the standard library
     try:
         yield
     finally:

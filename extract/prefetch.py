@@ -1,4 +1,4 @@
-"""The next items are made while this one is used: decoding beside the backbone."""
+"""Prefetching: a background thread produces the next items, so that decoding and the backbone run in parallel."""
 
 from __future__ import annotations
 
@@ -11,9 +11,14 @@ T = TypeVar("T")
 
 
 def ahead(items: Iterator[T], depth: int) -> Generator[T]:
-    """Yield `items` in order, up to `depth` of them made before they are asked for, by one thread.
+    """Yield items in order, with up to `depth` of them produced in advance by a background thread.
 
-    An error of `items` is raised in its place. Closed early, it makes none beyond the one at work.
+    An error of `items` is raised at its position in the sequence. If the generator is closed early, no items are
+    produced beyond the one in progress.
+
+    Args:
+        items: the iterator to read from; it is used only in the background thread.
+        depth: maximum number of items in advance, at least 1.
     """
     end = object()
     pool = ThreadPoolExecutor(1, thread_name_prefix="ahead")
@@ -21,6 +26,6 @@ def ahead(items: Iterator[T], depth: int) -> Generator[T]:
         waiting = deque(pool.submit(next, items, end) for _ in range(depth))
         while (item := waiting.popleft().result()) is not end:
             waiting.append(pool.submit(next, items, end))
-            yield item  # type: ignore[misc] # it is not the end
+            yield item  # type: ignore[misc] # not the end marker
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""What extraction makes, as typed records."""
+"""Typed records of the results of extraction."""
 
 from __future__ import annotations
 
@@ -12,91 +12,102 @@ import numpy as np
 
 R = TypeVar("R", bound="VideoInfo | Failure")
 Stage = Literal["decode", "backbone", "store", "worker"]
-"""Of extraction, where something may fail."""
+"""Stage of extraction at which a failure can occur."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VideoInfo:
-    """What a container says of its video, after rotation is applied."""
+    """Properties that a container declares for its video, after rotation is applied."""
 
     width: int
+    """Width in pixels."""
     height: int
+    """Height in pixels."""
     fps: float
-    """Average rate in frames a second; where the rate varies, `VideoFeatures.frame_times` has each frame's time."""
+    """Average frame rate in frames per second. For a variable rate, `VideoFeatures.frame_times` has the time of each
+    frame."""
     frame_count: int
+    """Number of frames."""
     duration_s: float
+    """Duration in seconds."""
     decoder: str
-    """Name and version, as "decord2 3.4.0"."""
+    """Name and version of the decoder, such as "decord2 3.4.0"."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VideoRecord(VideoInfo):
-    """What a store says of one video."""
+    """Record of one video in a store."""
 
     key: str
+    """Name of the video in the store."""
     source: str
-    """Absolute path from which it was extracted."""
+    """Absolute path of the file from which the video was extracted."""
     source_digest: str
-    """`extract.video.reader.source_digest` of that file."""
+    """Digest of that file, as returned by `extract.video.reader.source_digest`."""
     fault: str | None = None
-    """Why it has fewer frames than its file announces, if it has."""
+    """Reason why the video has fewer frames than its container declares, or None."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VideoFeatures:
-    """One video's features, read into memory."""
+    """Features of one video, in memory."""
 
     record: VideoRecord
     i3d: np.ndarray
-    """float16 (clip, channel, y, x), or means over groups of clips, as `FeatureStore.read` was told."""
+    """float16 (clip, channel, y, x); means over groups of clips if `FeatureStore.read` was called with `groups_of`."""
     clip_frames: np.ndarray
-    """int32 (clip, 2), half-open ranges of source frames."""
+    """int32 (clip, 2): half-open ranges of source frames."""
     frame_times: np.ndarray
-    """float64 (frame + 1,): seconds at which each frame begins, and at which the last one ends."""
+    """float64 (frame + 1,): start time of each frame, and end time of the last one, in seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """Why a video could not be extracted."""
+    """Reason why a video could not be extracted."""
 
     key: str
+    """Name of the video in the store."""
     source: str
     """Absolute path of the file."""
     stage: Stage
+    """Stage at which the extraction failed."""
     cause: str
+    """Cause of the failure, for the user."""
     remedy: str
+    """Advice for the user."""
 
     @property
     def message(self) -> str:
-        """One line for a person."""
+        """The failure as one line for the user."""
         return f"{self.source}: {self.cause}; {self.remedy}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedQuery:
-    """A query as the model takes it."""
+    """A query as word vectors, the input of the model."""
 
     words: tuple[str, ...]
+    """Words of the query after normalization, up to the word limit."""
     vectors: np.ndarray
-    """float32 (word, dim)."""
+    """Word vectors: float32 (word, dim)."""
     unknown: tuple[str, ...]
     """Those of `words` that have no vector of their own."""
     dropped: int
-    """Words beyond the limit, left out."""
+    """Number of words that were dropped because of the word limit."""
 
 
 def from_fields(kind: type[R], values: Mapping[str, Any]) -> R:
-    """Make a record of values that were read as JSON; other values than the record's fields are left out.
+    """Create a record from values that were read as JSON. Values that are not fields of the record are ignored.
 
     Args:
         kind: `VideoRecord` or `Failure`.
-        values: by the name of the field.
+        values: values by field name.
 
     Raises:
-        ValueError: a field is absent or of another type.
+        ValueError: a field is missing or has a wrong type or value.
     """
     found = {}
-    for name, allowed in _types(kind).items():  # type: ignore[arg-type] # a type can be hashed
+    for name, allowed in _types(kind).items():  # type: ignore[arg-type] # a type is hashable
         if name not in values:
             raise ValueError(f"{name} is not there")
         value = found[name] = values[name]
@@ -107,7 +118,7 @@ def from_fields(kind: type[R], values: Mapping[str, Any]) -> R:
 
 @cache
 def _types(kind: type[VideoInfo | Failure]) -> dict[str, frozenset[str] | tuple[type, ...]]:
-    """For each field of a record its types, or its values if they are few."""
+    """Return the accepted types of each field of a record, or its accepted values if the field is a `Stage`."""
     hints = get_type_hints(kind)
     allowed: dict[str, frozenset[str] | tuple[type, ...]] = {}
     for name in (field.name for field in fields(kind)):

@@ -1,1 +1,1 @@
-"""The I3D backbone: clips in, feature maps out."""
+"""The I3D backbones, which compute feature maps of clips."""

@@ -1,4 +1,4 @@
-"""The video backbones behind one interface: a clip of pictures in, one feature map out.
+"""The two video backbones behind a common interface: a clip of frames in, one feature map out.
 
 - ``inception``: Inception-I3D (Carreira and Zisserman, 2017) up to Mixed_5c, 1024 channels;
 - ``i3d_r50``: PyTorchVideo's ResNet-50 I3D up to its fifth stage, 2048 channels.
@@ -27,38 +27,41 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-_CPU_CLIPS = 2  # clips at a time on a CPU: more fall out of its caches and run slower
+_CPU_CLIPS = 2  # clips per batch on a CPU: larger batches exceed its caches and run slower
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Backbone:
-    """A pretrained network, its weights' origin, and what it does to pixels."""
+    """A pretrained network with the origin of its weights and its preprocessing."""
 
     name: str
+    """Name of the backbone: "inception" or "i3d_r50"."""
     channels: int
-    """C: 1024 or 2048."""
+    """Number of channels C of a feature map: 1024 or 2048."""
     weights_sha256: str
-    """Of the file that the weights came from."""
+    """SHA-256, in hex, of the file that the weights were loaded from."""
     preprocessing: str
-    """What happens to uint8 pixels before the network, as text for the feature store."""
+    """Description of the preprocessing of uint8 pixels, stored in the feature store."""
     network: nn.Module
-    """float32 (B, 3, T, H, W) -> (B, C, T', H/32, W/32)."""
+    """Network that maps float32 (B, 3, T, H, W) to (B, C, T', H/32, W/32)."""
     scale: float
+    """Factor of the preprocessing; see `shift`."""
     shift: float
-    """A pixel p in [0, 255] enters the network as scale * p + shift."""
+    """Offset of the preprocessing: a pixel p in [0, 255] is converted to scale * p + shift."""
     device: torch.device
+    """Device of the network."""
 
     def __call__(self, clips: np.ndarray) -> np.ndarray:
-        """Return one feature map a clip: the network's output, averaged over what is left of time.
+        """Return one feature map per clip: the output of the network, averaged over time.
 
         Args:
-            clips: uint8 (B, T, H, W, 3), RGB in [0, 255]; the model of this project takes 224 x 224.
+            clips: uint8 (B, T, H, W, 3), RGB in [0, 255]; the model of this project requires 224 x 224.
 
         Returns:
-            float32 (B, C, H/32, W/32), rounded up, not negative: 7 x 7 for 224 x 224.
+            float32 (B, C, H/32, W/32), sizes rounded up, values not negative; 7 x 7 for 224 x 224.
 
         Raises:
-            ValueError: `clips` has another type or shape, or is empty.
+            ValueError: `clips` has another dtype or shape, or is empty.
         """
         if clips.dtype != np.uint8 or clips.ndim != 5 or clips.shape[-1] != 3 or not clips.size:
             raise ValueError(f"clips must be uint8 (B, T, H, W, 3), got {clips.dtype} {clips.shape}")
@@ -69,7 +72,7 @@ class Backbone:
             return np.ascontiguousarray(torch.cat(maps).cpu().numpy())
 
     def _forward(self, pixels: Tensor) -> Tensor:
-        # On a CPU the channels stay last in memory, where they are: 1.5 times as fast as channels first.
+        # On a CPU keep the channels last in memory, as they already are: this is 1.5 times as fast as channels first.
         x = pixels.permute(0, 4, 1, 2, 3)
         if self.device.type != "cpu":
             x = x.contiguous()
@@ -78,7 +81,7 @@ class Backbone:
         return maps
 
     def _exact_float32(self) -> AbstractContextManager[None]:
-        # PyTorch lets cuDNN round convolutions to TF32 by default; features would then depend on the device.
+        # By default PyTorch allows cuDNN to compute convolutions in TF32; the features would then depend on the device.
         if self.device.type != "cuda":
             return nullcontext()
         return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
@@ -89,13 +92,14 @@ def load_backbone(name: str, *, weights: Path | None, device: str) -> Backbone:
 
     Args:
         name: "inception" or "i3d_r50".
-        weights: the user's own file; None takes the packaged weights (inception) or the hub's (i3d_r50).
-        device: as torch names it: "cpu", "cuda", "cuda:1".
+        weights: a weights file; None selects the packaged weights (inception) or those of the hub (i3d_r50).
+        device: a torch device such as "cpu", "cuda" or "cuda:1"; "auto" selects CUDA if it is available.
 
     Raises:
-        DeviceError: there is no such device here.
-        MissingInputError: the weights are not there.
-        WeightsError: there is no such backbone; or the weights cannot be had, are damaged, or are another network's.
+        DeviceError: the device is not available.
+        MissingInputError: the weights file does not exist.
+        WeightsError: the backbone is unknown, or the weights cannot be downloaded, are damaged, or belong to another
+            network.
     """
     if name not in _LOADERS:
         raise WeightsError(f"backbone {name!r}: unknown; take one of {', '.join(_LOADERS)}")
@@ -108,7 +112,7 @@ def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # the latter from a torch that was built without CUDA
+    except (RuntimeError, AssertionError) as error:  # AssertionError is raised by a torch built without CUDA
         raise DeviceError(f"device {name!r}: not usable here; take cpu, or see torch.cuda.is_available()") from error
     return device
 
@@ -130,20 +134,21 @@ def _load_inception(path: Path | None, device: torch.device) -> Backbone:
 
 
 def _load_i3d_r50(path: Path | None, device: torch.device) -> Backbone:
-    # Slow to import, and not needed for the default backbone. torch warns of what pytorchvideo uses of it.
+    # Imported here because it is slow and the default backbone does not need it. It uses deprecated functions of torch,
+    # which warns about them.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         from pytorchvideo.models.hub import i3d_r50
 
     with torch.device("meta"):
         network = i3d_r50(pretrained=False)
-    network.blocks = network.blocks[:6]  # without the head
+    network.blocks = network.blocks[:6]  # drop the classification head
     loaded = load_i3d_r50(path, network.state_dict())
     return Backbone(
         name="i3d_r50",
         channels=2048,
         weights_sha256=loaded.sha256,
-        preprocessing="RGB; (x/255-0.45)/0.225",  # Kinetics' mean and deviation, as its model zoo gives them
+        preprocessing="RGB; (x/255-0.45)/0.225",  # mean and standard deviation of Kinetics, from PyTorchVideo
         network=_prepare(network, loaded.state, device),
         scale=1 / (255 * 0.225),
         shift=-0.45 / 0.225,
@@ -152,7 +157,7 @@ def _load_i3d_r50(path: Path | None, device: torch.device) -> Backbone:
 
 
 def _prepare(network: nn.Module, state: dict[str, Tensor], device: torch.device) -> nn.Module:
-    """Give a network made on the meta device its weights, its device and its memory layout."""
+    """Load weights into a network that was created on the meta device, and set its device and memory layout."""
     network.load_state_dict(state, assign=True)
     network.requires_grad_(False).eval()
     layout = torch.channels_last_3d if device.type == "cpu" else torch.contiguous_format

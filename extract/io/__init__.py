@@ -1,1 +1,1 @@
-"""Read and write files safely, under any name."""
+"""Safe reading and writing of files, whatever their names."""

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and the folder of what is kept between runs."""
+"""Atomic file writes, checks that a path is writable, and the user cache directory."""
 
 from __future__ import annotations
 
@@ -19,19 +19,26 @@ from extract.errors import GkcmnError, OutputError
 from extract.io.names import printable
 
 MOST_LINKS = 40
-"""Symbolic links that are followed one after the other, as the kernel does."""
+"""Maximum number of symbolic links to follow in sequence, as in the Linux kernel."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a path to write to, whose content becomes that of `path` when the block ends well.
+    """Context manager that yields a temporary path and moves it to `path` when the block succeeds.
 
-    A regular file is replaced in one step and keeps its mode and owner. A symbolic link stays, and the file that it
-    leads to is replaced. What is no regular file (a pipe, a terminal, /dev/stdout) has the content written into it.
-    Two writers of one path each write a file of their own; the last one to end wins, whole.
+    A regular file is replaced atomically; the new file keeps its mode and, where permitted, its owner. If `path` is a
+    symbolic link, the link stays and the file it points to is replaced. If `path` is not a regular file (a pipe, a
+    terminal, /dev/stdout), the content is copied into it instead. Concurrent writers of the same path write to separate
+    temporary files; the last one to finish replaces the file with its complete content.
+
+    Args:
+        path: the file to write. Missing parent folders are created.
+
+    Yields:
+        The temporary path to write to.
 
     Raises:
-        OutputError: the place cannot be written.
+        OutputError: the file cannot be written.
     """
     try:
         if is_special(path):
@@ -58,9 +65,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def is_special(path: Path) -> bool:
-    """Whether a path leads to what can be written into but not replaced: a pipe, a device, a socket, /dev/stdout.
+    """Return whether a path can be written into but not replaced: a pipe, a device, a socket or /dev/stdout.
 
-    Raises OSError where the path cannot be looked at.
+    Args:
+        path: any path; it does not have to exist.
+
+    Raises:
+        OSError: the path cannot be inspected.
     """
     if _own_descriptor(path) is not None:
         return True
@@ -72,21 +83,22 @@ def is_special(path: Path) -> bool:
 
 
 def is_standard_output(path: Path) -> bool:
-    """Whether a path names this process's standard output, as /dev/stdout does."""
+    """Return whether a path refers to this process's standard output, as /dev/stdout does."""
     return _own_descriptor(path) == 1
 
 
 def _write_through(content: Path, path: Path) -> None:
-    """Copy a file's bytes into a special file. A reader that leaves early has had what it wanted."""
+    """Copy a file's bytes into a special file. It is not an error if the reader closes its end early."""
     number = _own_descriptor(path)
-    # Opened by its own path, a redirected file would be written from its beginning on again.
+    # Duplicate an inherited descriptor instead of opening its path: opening a redirected file again would write from
+    # its start.
     descriptor = os.dup(number) if number is not None else os.open(path, os.O_WRONLY | os.O_NOCTTY)
     with suppress(BrokenPipeError), content.open("rb") as source, os.fdopen(descriptor, "wb") as out:
         shutil.copyfileobj(source, out)
 
 
 def _own_descriptor(path: Path) -> int | None:
-    """The number of this process's open file that a path such as /dev/stdout or /dev/fd/3 names."""
+    """Return the number of this process's open file that a path such as /dev/stdout or /dev/fd/3 refers to, or None."""
     own = re.compile(rf"/proc/{os.getpid()}(/task/\d+)?/fd")
     place = path.absolute()
     for _ in range(MOST_LINKS):
@@ -101,14 +113,14 @@ def _own_descriptor(path: Path) -> int | None:
 
 
 def _target(path: Path) -> Path:
-    """The regular file that a path leads to, through all links; it may not be there yet. Raises OSError."""
+    """Return the regular file that a path resolves to through all links; it may not exist yet. Raises OSError."""
     with suppress(FileNotFoundError, NotADirectoryError):
-        path.stat()  # of links that lead in a circle this says so
+        path.stat()  # raises OSError if the links form a loop
     return Path(os.path.realpath(path))
 
 
 def _keep_rights(partial: Path, target: Path) -> None:
-    """Give a new file the mode of the one that it replaces, and its owner where that is allowed."""
+    """Give a new file the mode of the file that it replaces, and the owner where permitted."""
     try:
         before = target.stat()
     except FileNotFoundError:
@@ -121,20 +133,20 @@ def _keep_rights(partial: Path, target: Path) -> None:
 
 
 def _shortened(name: str) -> str:
-    """The beginning of a file's name, short enough for a suffix to fit behind it."""
+    """Return the start of a file name (at most 60 bytes), so that a suffix fits within the name length limit."""
     return os.fsencode(name)[:60].decode("utf-8", "ignore")
 
 
 def is_file(path: Path) -> bool:
-    """Whether a file lies there, as far as can be seen: no path raises an error."""
+    """Return whether a path is an existing file; False instead of an error if the path cannot be inspected."""
     try:
         return path.is_file()
-    except OSError:  # its name is too long, or a folder is closed
+    except OSError:  # the name is too long, or a folder is not accessible
         return False
 
 
 def is_there(path: Path) -> bool:
-    """Whether anything lies there, as far as can be seen: no path raises an error."""
+    """Return whether a path exists; False instead of an error if the path cannot be inspected."""
     try:
         return path.exists()
     except OSError:
@@ -142,13 +154,28 @@ def is_there(path: Path) -> bool:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole file or none. Raises OutputError."""
+    """Write a text file atomically, as UTF-8.
+
+    Args:
+        path: the file to write.
+        text: its new content.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def check_writable(path: Path) -> None:
-    """Find out before long work whether a file can be written. Raises OutputError."""
+    """Check before long work that a file can be written.
+
+    Args:
+        path: the file that will be written.
+
+    Raises:
+        OutputError: the file cannot be written, or `path` is a folder.
+    """
     try:
         if is_special(path):
             _check_special(path)
@@ -168,19 +195,19 @@ def check_writable(path: Path) -> None:
 
 
 def check_folder_writable(folder: Path, shown_as: Path) -> None:
-    """Find out whether files can be made in a folder, or the folder itself where it is not there.
+    """Check that files can be created in a folder; if the folder does not exist, in its nearest existing parent.
 
     Args:
-        folder: where files will be made.
-        shown_as: the path that messages name.
+        folder: the folder in which files will be created.
+        shown_as: the path to show in error messages.
 
     Raises:
-        OutputError: files cannot be made there.
-        OSError: the folder cannot be looked at.
+        OutputError: files cannot be created there.
+        OSError: the folder cannot be inspected.
     """
     nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     try:
-        # Rights, quotas and read-only file systems are all known only to one who tries.
+        # Create a temporary file: only an actual write reveals permissions, quotas and read-only file systems.
         with TemporaryFile(dir=nearest):
             pass
     except OSError as error:
@@ -190,7 +217,7 @@ def check_folder_writable(folder: Path, shown_as: Path) -> None:
 
 
 def _check_lengths(path: Path, shown_as: Path) -> None:
-    """Refuse names that the file system cannot hold, in folders that are yet to be made too. Raises OutputError."""
+    """Raise OutputError if a part of the path, including folders not created yet, is too long for the file system."""
     nearest = next(place for place in path.absolute().parents if place.is_dir())
     most = os.pathconf(nearest, "PC_NAME_MAX")
     if any(len(os.fsencode(part)) > most for part in path.parts):
@@ -198,10 +225,10 @@ def _check_lengths(path: Path, shown_as: Path) -> None:
 
 
 def _check_special(path: Path) -> None:
-    """Refuse what cannot be written into. Raises OutputError or OSError."""
+    """Check that a special file can be written into. Raises OutputError or OSError."""
     number = _own_descriptor(path)
     if number is not None:
-        # Files that this program opened for itself are not inherited: a number that was closed may name one now.
+        # A descriptor that this program opened itself is not inheritable: its number may have been closed and reused.
         if not os.get_inheritable(number) or fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
             raise OutputError(f"{path}: is not open for writing; name a file")
         return
@@ -214,13 +241,16 @@ def _check_special(path: Path) -> None:
 
 
 def cache_folder(*parts: str) -> Path:
-    """A folder below $XDG_CACHE_HOME/gkcmn-pipe (~/.cache/gkcmn-pipe); not made here.
+    """Return a path below $XDG_CACHE_HOME/gkcmn-pipe (default: ~/.cache/gkcmn-pipe) without creating it.
+
+    Args:
+        parts: names of subfolders, and optionally of a file.
 
     Raises:
-        OutputError: no home folder is known.
+        OutputError: the home folder is unknown and XDG_CACHE_HOME is not set.
     """
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if not base.is_absolute():  # what the convention asks for: a relative path is ignored
+    if not base.is_absolute():  # the XDG specification requires that a relative path is ignored
         try:
             base = Path.home() / ".cache"
         except RuntimeError as error:
@@ -229,24 +259,32 @@ def cache_folder(*parts: str) -> Path:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's whole content, in hex."""
+    """Return the SHA-256 of a file's content, in hex. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def shown(place: str) -> str:
-    """A path or URL as it may be printed: without user, password or query, which may be credentials."""
+    """Return a path or URL for display, without user, password, query and fragment, which may contain credentials.
+
+    Args:
+        place: a path or URL.
+    """
     if "://" not in place:
         return printable(place)
     try:
         parts = urlsplit(place)
-    except ValueError:  # no valid URL: where credentials stand in it cannot be told
+    except ValueError:  # an invalid URL: the position of credentials in it is unknown
         return f"{printable(place.partition('://')[0])}://..."
     if not (parts.query or parts.fragment or "@" in parts.netloc):
-        return printable(place)  # of "memory://" urllib would make "memory:"
+        return printable(place)  # urllib would shorten "memory://" to "memory:"
     return printable(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl())
 
 
 def absolute(place: str) -> str:
-    """A path as it is known everywhere on this machine; a URL as it is."""
+    """Return a path as an absolute path, and a URL unchanged.
+
+    Args:
+        place: a path or URL.
+    """
     return place if "://" in place else str(Path(place).absolute())

@@ -1,4 +1,4 @@
-"""JSON from outside, parsed so that whatever is wrong with it is a ValueError."""
+"""JSON parsing for untrusted input: every defect is reported as a ValueError."""
 
 from __future__ import annotations
 
@@ -12,23 +12,26 @@ from typing import Any, NoReturn
 from extract.io.open_input import open_input
 
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
-"""First bytes of a file that some editors write in place of UTF-8."""
+"""Byte order marks of UTF-16, in which some editors save a file instead of UTF-8."""
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-def parse_json(text: str | bytes, *, on_repeated: Callable[[str], None] | None = None, has_paths: bool = False) -> Any:  # noqa: ANN401 - whatever it holds
+def parse_json(text: str | bytes, *, on_repeated: Callable[[str], None] | None = None, has_paths: bool = False) -> Any:  # noqa: ANN401 - any JSON value
     """Parse one JSON document.
 
     Args:
-        text: the document; bytes must be UTF-8 and may begin with a byte order mark.
-        on_repeated: called with a key that stands twice in one object, whose last value counts; without it,
-            such a key is an error.
-        has_paths: allow strings in which lone surrogates stand for the bytes of a path that are not UTF-8, as
-            `os.fsdecode` makes them and `json.dumps` writes them.
+        text: the document; bytes must be UTF-8 and may start with a byte order mark.
+        on_repeated: called with each key that occurs more than once in an object; the last value is used. Without this
+            function, a repeated key is an error.
+        has_paths: accept lone surrogates in strings. They encode the bytes of a path that are not UTF-8, as
+            `os.fsdecode` creates them and `json.dumps` writes them.
+
+    Returns:
+        The parsed value.
 
     Raises:
-        ValueError: the text is not UTF-8, is not JSON, holds NaN, an infinity or half of a surrogate pair, is nested
-            too deeply, or has an object with the same key twice.
+        ValueError: the text is not UTF-8, is not JSON, contains NaN, an infinity or half of a surrogate pair, is nested
+            too deeply, or has an object with a repeated key.
     """
     if isinstance(text, bytes):
         text = decode_utf8(text)
@@ -53,7 +56,10 @@ def parse_json(text: str | bytes, *, on_repeated: Callable[[str], None] | None =
 
 
 def decode_utf8(text: bytes) -> str:
-    """Text of UTF-8 bytes, without a byte order mark.
+    """Decode UTF-8 bytes and remove a byte order mark.
+
+    Args:
+        text: the bytes to decode.
 
     Raises:
         ValueError: the bytes are not UTF-8.
@@ -66,26 +72,29 @@ def decode_utf8(text: bytes) -> str:
         raise ValueError(f"byte {error.start + 1} is not UTF-8; save it as UTF-8") from None
 
 
-def read_json_file(path: Path, *, has_paths: bool = False) -> Any:  # noqa: ANN401 - whatever it holds
+def read_json_file(path: Path, *, has_paths: bool = False) -> Any:  # noqa: ANN401 - any JSON value
     """Read and parse a JSON file.
 
     Args:
-        path: of the file.
-        has_paths: as in `parse_json`.
+        path: the file to read.
+        has_paths: see `parse_json`.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: as `parse_json`.
+        ValueError: the content is invalid; see `parse_json`.
     """
     with open_input(path) as file:
         return parse_json(file.read(), has_paths=has_paths)
 
 
 def json_digest(document: object) -> str:
-    """SHA-256 in hex of a JSON document, independent of key order and white space.
+    """Return the SHA-256 of a JSON document in hex, independent of key order and white space.
+
+    Args:
+        document: a value that `json.dumps` can serialize.
 
     Raises:
-        ValueError: the document holds NaN or an infinity, which JSON cannot.
+        ValueError: the document contains NaN or an infinity, which JSON cannot represent.
     """
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -99,8 +108,8 @@ def _refuse_repeated(key: str) -> NoReturn:
     raise ValueError(f"key {key[:60]!a} stands twice in one object")
 
 
-def _check_text(content: Any, *, errors: str) -> None:  # noqa: ANN401 - whatever it holds
-    """Raise ValueError if a string holds half of a surrogate pair, which `errors` of UTF-8 do not allow."""
+def _check_text(content: Any, *, errors: str) -> None:  # noqa: ANN401 - any JSON value
+    """Raise ValueError if a string has half of a surrogate pair that UTF-8 with the error handler `errors` rejects."""
     waiting = [content]
     while waiting:
         item = waiting.pop()

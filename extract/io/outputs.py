@@ -1,7 +1,7 @@
-"""The places that a command writes to, checked before it begins to work.
+"""Checks of a command's output paths before the command starts its work.
 
-An output is refused where it is one of the command's inputs, where two outputs are one file, where it lies in a feature
-store, where it cannot be written, and where something lies that this program did not write.
+An output is rejected if it is one of the command's inputs, if two outputs are the same file, if it is inside a feature
+store, if it cannot be written, or if it would overwrite something that this program did not write.
 """
 
 from __future__ import annotations
@@ -18,21 +18,22 @@ from extract.io.files import check_folder_writable, check_writable, is_special
 from extract.io.json_text import read_json_file
 
 MADE_BY = "made by gkcmn-pipe"
-"""Stands in the metadata of videos and figures, by which they are recognized."""
+"""Text in the metadata of videos and figures by which this program recognizes its own output."""
 MOST_NAMES = 3
-"""Names of a folder's content that a message gives."""
+"""Maximum number of a folder's entries that a message lists."""
 
 IsOurs = Callable[[Path], bool]
-"""Whether a file or folder was written by this program, as its content shows. It may raise OSError or ValueError."""
+"""Function that returns whether this program wrote a file or folder, judged by its content. It may raise OSError or
+ValueError."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OutputFile:
-    """A file that a command is going to write."""
+    """A file that a command will write."""
 
     path: Path
     is_ours: IsOurs
-    """Whether what lies there is an earlier output of the same kind, which may be replaced."""
+    """Function that returns whether an existing file is an earlier output of the same kind, which may be replaced."""
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -41,15 +42,15 @@ class OutputFile:
 
 @dataclass(frozen=True, kw_only=True)
 class OutputFolder:
-    """A folder into which a command is going to write."""
+    """A folder into which a command will write."""
 
     path: Path
     names: tuple[str, ...]
-    """Of what is written there."""
+    """Names of the files that the command writes into the folder."""
     is_ours: IsOurs
-    """Whether the folder is an earlier output of the same kind, whose content may be replaced."""
+    """Function that returns whether the folder is an earlier output of the same kind, whose content may be replaced."""
     is_ours_too: IsOurs
-    """Whether it holds other outputs of this program, beside which new files may be written."""
+    """Function that returns whether the folder contains other outputs of this program, to which files may be added."""
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -58,22 +59,24 @@ class OutputFolder:
 
 Output = OutputFile | OutputFolder
 Inputs = Mapping[str, Iterable[Path]]
-"""Paths that a command reads, by what they are to it, as "the source video". An iterable is run through only if
-something lies where an output will be, so it may be costly."""
+"""Paths that a command reads, by a description such as "the source video". The iterables are consumed only if an output
+path already exists, so they may be expensive to compute."""
 
 
 def check_outputs(outputs: Sequence[Output], inputs: Inputs, *, force: bool) -> None:
-    """Find out before any work whether all outputs may be written and lose nothing.
+    """Check before any work that all outputs can be written and that nothing is lost.
 
-    Files are compared by device and inode, so links of both kinds and all spellings of a path count as one file.
+    Files are compared by device and inode, so hard links, symbolic links and different spellings of a path count as one
+    file.
 
     Args:
-        outputs: all that the command is going to write.
-        inputs: all that it reads.
-        force: write over and beside what this program did not write. Inputs and stores are refused all the same.
+        outputs: everything that the command will write.
+        inputs: everything that the command reads.
+        force: allow to overwrite files that this program did not write, and to add files to folders that it did not
+            write. Inputs and feature stores are rejected regardless.
 
     Raises:
-        OutputError: one of them may not be written.
+        OutputError: an output must not or cannot be written.
     """
     for output in outputs:
         check_outside_stores(output.path, itself=True)
@@ -92,7 +95,15 @@ def check_outputs(outputs: Sequence[Output], inputs: Inputs, *, force: bool) -> 
 
 
 def check_outside_stores(path: Path, *, itself: bool) -> None:
-    """Refuse a place within a feature store, and with `itself` the store's own folder. Raises OutputError."""
+    """Check that a path is not inside a feature store.
+
+    Args:
+        path: the path to check.
+        itself: also reject the folder of a store.
+
+    Raises:
+        OutputError: the path is inside a feature store, or is one.
+    """
     place = Path(os.path.realpath(path))
     for folder in ((place,) if itself else ()) + tuple(place.parents):
         if is_store(folder):
@@ -100,7 +111,11 @@ def check_outside_stores(path: Path, *, itself: bool) -> None:
 
 
 def is_store(folder: Path) -> bool:
-    """Whether a folder is a feature store, of whatever version and whether it is sound or not."""
+    """Return whether a folder is a feature store, of any schema version and even if it is damaged.
+
+    Args:
+        folder: the folder to inspect; it does not have to exist.
+    """
     try:
         content = read_json_file(folder / "zarr.json", has_paths=True)
     except (OSError, ValueError):
@@ -124,7 +139,7 @@ def _check_folder(path: Path) -> None:
 
 
 def _check_distinct(outputs: Sequence[Output]) -> None:
-    """Refuse two outputs that are one file, or of which one would have to be the other's folder."""
+    """Raise OutputError if two outputs are the same file, or if one is a file that the other needs as a folder."""
     for one, other in combinations(outputs, 2):
         for file in one.files:
             for second in other.files:
@@ -176,7 +191,7 @@ def _check_folder_is_ours(output: OutputFolder) -> None:
 
 
 def _content(folder: Path) -> Iterator[str]:
-    """Names in a folder, without what killed writers left and without folders that hold no file.
+    """Yield the names in a folder, except temporary files of killed writers and folders without any file.
 
     Raises OutputError.
     """
@@ -190,7 +205,12 @@ def _content(folder: Path) -> Iterator[str]:
 
 
 def recognized(is_ours: IsOurs, path: Path) -> bool:
-    """Return whether this program wrote a file or folder; one that cannot be read does not count."""
+    """Return whether this program wrote a file or folder; False if it cannot be read.
+
+    Args:
+        is_ours: the function that inspects the content.
+        path: the file or folder to inspect.
+    """
     try:
         return is_ours(path)
     except (OSError, ValueError):
@@ -205,7 +225,7 @@ def _is_same(one: Path, other: Path) -> bool:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Device and inode of what a path leads to; None where nothing lies, and of /dev/null, which holds nothing."""
+    """Return device and inode of the file that a path resolves to; None if it does not exist or is /dev/null."""
     try:
         info = path.stat()
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Files of tensors whose damage is noticed: neither safetensors nor torch checks the bytes that it reads."""
+"""Tensor files with damage detection: neither safetensors nor torch verifies the bytes that it reads."""
 
 from __future__ import annotations
 
@@ -17,11 +17,15 @@ from torch import Tensor
 from extract.errors import first_line
 
 DIGEST = "digest"
-"""Key of the digest in a safetensors file's metadata."""
+"""Key of the digest in the metadata of a safetensors file."""
 
 
 def tensor_digest(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 in hex over names, dtypes, shapes and values of CPU tensors, in the order of the names."""
+    """Return the SHA-256, in hex, of the names, dtypes, shapes and values of CPU tensors, sorted by name.
+
+    Args:
+        tensors: CPU tensors of any shape and dtype, by name.
+    """
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name]
@@ -34,34 +38,40 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     """Write a safetensors file with a digest in its metadata.
 
     Args:
-        path: of the file.
-        tensors: on any device.
-        metadata: more texts to keep.
+        path: the file to write.
+        tensors: tensors of any shape and dtype, on any device, by name.
+        metadata: additional strings to store.
 
     Raises:
-        OSError, safetensors.SafetensorError: it cannot be written.
+        OSError, safetensors.SafetensorError: the file cannot be written.
     """
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     safetensors.torch.save_file(kept, path, {**(metadata or {}), DIGEST: tensor_digest(kept)})
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read a safetensors file: its tensors on the CPU, and its metadata.
+    """Read the tensors and the metadata of a safetensors file.
 
-    A digest in the metadata is checked; where there is none (`DIGEST` not in the metadata), damage cannot be noticed.
+    The digest in the metadata is verified. If the metadata has no `DIGEST`, damage goes undetected.
+
+    Args:
+        path: the file to read.
+
+    Returns:
+        The tensors on the CPU by name, and the metadata.
 
     Raises:
-        OSError: the file is not there or cannot be read.
-        ValueError: it is no safetensors file, or damaged.
+        OSError: the file does not exist or cannot be read.
+        ValueError: the file is not a safetensors file, or is damaged.
     """
-    # A folder or a file without rights is an OSError of `open`, and of any type in safetensors, which takes no path
-    # that is not UTF-8 either: an open file has another.
+    # Open the file in Python and pass /dev/fd: `open` raises OSError for a folder or an unreadable file, where
+    # safetensors raises errors of any type. safetensors also rejects paths that are not UTF-8; /dev/fd/N avoids that.
     with path.open("rb") as opened:
         try:
             with safetensors.safe_open(f"/dev/fd/{opened.fileno()}", framework="pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
                 metadata = dict(file.metadata() or {})
-        # A damaged header raises nearly anything: safetensors documents no closed list.
+        # A damaged header can raise almost any exception; safetensors documents no complete list.
         except Exception as error:
             raise ValueError(f"no readable safetensors file: {first_line(error)}") from error
     if DIGEST in metadata and metadata[DIGEST] != tensor_digest(tensors):
@@ -69,26 +79,32 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return tensors, metadata
 
 
-def load_archive(path: Path) -> Any:  # noqa: ANN401 - whatever it holds
-    """Read what `torch.save` wrote, on the CPU; no code from the file is run.
+def load_archive(path: Path) -> Any:  # noqa: ANN401 - any object
+    """Read a file written by `torch.save`, on the CPU, without executing code from the file.
 
-    `torch.load` does not compare the archive's CRC-32 sums, so that is done here.
+    `torch.load` does not verify the CRC-32 checksums of the archive, so this function does.
+
+    Args:
+        path: the file to read.
+
+    Returns:
+        The stored object.
 
     Raises:
-        OSError: the file is not there or cannot be read.
-        ValueError: it is no such archive, or damaged.
+        OSError: the file does not exist or cannot be read.
+        ValueError: the file is not such an archive, or is damaged.
     """
     blob = path.read_bytes()
     try:
         _check_archive(io.BytesIO(blob))
         return torch.load(io.BytesIO(blob), map_location="cpu", weights_only=True)
-    # Damaged bytes raise nearly anything: neither zipfile nor torch documents a closed list.
+    # Damaged bytes can raise almost any exception; neither zipfile nor torch documents a complete list.
     except Exception as error:
         raise ValueError(f"no readable torch archive: {first_line(error)}") from error
 
 
 def is_sound_archive(path: Path) -> bool:
-    """Whether a file is an archive of `torch.save` without damage. Raises OSError."""
+    """Return whether a file is an undamaged archive written by `torch.save`. Raises OSError."""
     with path.open("rb") as file:
         try:
             _check_archive(file)
@@ -99,7 +115,7 @@ def is_sound_archive(path: Path) -> bool:
 
 def _check_archive(file: Any) -> None:  # noqa: ANN401 - a binary file
     with zipfile.ZipFile(file) as archive:
-        # torch stores its records as they are; a packed one could be of any size once it is unpacked.
+        # torch stores its records uncompressed. A compressed record could expand to any size.
         if any(item.compress_type != zipfile.ZIP_STORED for item in archive.infolist()):
             raise ValueError("its records are compressed")
         if (name := archive.testzip()) is not None:

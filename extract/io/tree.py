@@ -1,4 +1,4 @@
-"""Walks through folders that follow symbolic links."""
+"""Recursive folder traversal that follows symbolic links."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ Identity = tuple[int, int]
 
 
 def files_below(folder: Path, suffixes: Collection[str]) -> list[Path]:
-    """Files below a folder whose suffix, in lower case, is one of `suffixes`, sorted; links to folders are followed.
+    """Return all files below a folder that have one of the given suffixes, sorted; links to folders are followed.
 
-    A link that leads back to a folder above it is left out. A folder that two links name is searched twice. A link
-    with such a suffix that leads nowhere is in the result: whoever opens it says so. Other links that lead nowhere
-    may stand for folders, so a warning counts them.
+    A link to one of its own parent folders is skipped. A folder that is reachable through two links is searched twice.
+    A dangling link with a matching suffix is included, so that opening it reports the error. Other dangling links may
+    have pointed to folders; a warning reports their number.
+
+    Args:
+        folder: the folder to search.
+        suffixes: file name suffixes in lower case, with the leading dot. The case of a file's suffix is ignored.
 
     Raises:
         OSError: a folder cannot be read.
@@ -39,16 +43,16 @@ def files_below(folder: Path, suffixes: Collection[str]) -> list[Path]:
 
 
 def folders_below(folder: Path, *, enter: Callable[[str], bool] = lambda _: True) -> Iterator[Path]:
-    """A folder and all below it, through links too; a link that leads back to a folder above it is left out.
+    """Yield a folder and all folders below it, through links too; a link to one of its own parent folders is skipped.
 
     Args:
-        folder: where to begin.
-        enter: whether a folder of that name is wanted.
+        folder: the folder to start from.
+        enter: function that returns whether to descend into a folder of the given name.
 
     Raises:
         OSError: a folder cannot be read.
     """
-    first = os.stat(folder)  # noqa: PTH116 - of a Path or not alike
+    first = os.stat(folder)  # noqa: PTH116 - accepts a str as well as a Path
     todo: list[tuple[Path, frozenset[Identity]]] = [(folder, frozenset([_identity(first)]))]
     while todo:
         parent, above = todo.pop()
@@ -69,7 +73,7 @@ def _identity(status: os.stat_result) -> Identity:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link to itself, or into a closed folder
+    except OSError:  # a link to itself, or into an inaccessible folder
         return False
 
 
@@ -77,8 +81,8 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_file()
     except OSError:
-        return True  # a link into a closed folder: whoever opens it says so
+        return True  # a link into an inaccessible folder: opening it reports the error
 
 
 def _is_dangling(entry: os.DirEntry[str]) -> bool:
-    return entry.is_symlink() and not os.path.exists(entry)  # noqa: PTH110 - which a loop of links passes, too
+    return entry.is_symlink() and not os.path.exists(entry)  # noqa: PTH110 - False for a loop of links

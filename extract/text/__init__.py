@@ -1,1 +1,1 @@
-"""Queries become word vectors."""
+"""Encoding of queries as word vectors."""

@@ -1,4 +1,4 @@
-"""Queries as word vectors: spaCy splits the normalized query, and GloVe gives each word its vector."""
+"""Query encoder: spaCy splits the normalized query into words, and GloVe maps each word to a vector."""
 
 from __future__ import annotations
 
@@ -20,37 +20,41 @@ from extract.text.vectors import load_vectors
 _HYPHENATED = re.compile(r"[^\W_]+(?:-[^\W_]+)+")
 _NUMBER_OR_LETTERS = re.compile(r"\d+|\D+")
 _SHOWN = 80
-"""Characters of a query in a message."""
+"""Maximum number of characters of a query in an error message."""
 
 
 class QueryEncoder:
-    """Turns queries into word vectors.
+    """Encodes queries as word vectors.
 
-    Words are spaCy's English tokens of the normalized query that have a letter or a digit, at most `max_words`
-    of them. A word is looked up as it is written, in lower case, without accents and in the singular. What is
-    hyphenated stays one word if it has a vector. What is joined otherwise and has none is split at its
-    punctuation, and between digits and letters. A word without a vector gets the mean of all vectors: the least
-    informed guess that has the right scale.
+    Words are spaCy's English tokens of the normalized query that contain a letter or a digit, at most `max_words` of
+    them. Each word is looked up as written, in lower case, without accents and in the singular, in this order. A
+    hyphenated word stays one word if it has a vector. Other compounds without a vector are split at punctuation and
+    between digits and letters. A word without a vector gets the mean of all vectors, an uninformative value of the
+    right scale.
     """
 
     def __init__(self, vectors: str, *, max_words: int) -> None:
-        """Load `vectors`: a name such as "glove.6B.300d", or the path of a GloVe text file.
+        """Load the word vectors.
+
+        Args:
+            vectors: a name such as "glove.6B.300d", or the path of a GloVe text file.
+            max_words: maximum number of words of a query; further words are dropped.
 
         Raises:
-            WeightsError: they cannot be had or read.
-            MissingInputError: there is no such file.
+            WeightsError: the vectors cannot be downloaded or read.
+            MissingInputError: the file does not exist.
         """
         self.max_words = max_words
         self._table = load_vectors(vectors)
         self._found: dict[str, str | None] = {}
-        # The tokenizer alone: a pipeline, even an empty one, refuses texts of over a million characters.
+        # Only the tokenizer is needed: a spaCy pipeline, even an empty one, rejects texts of over a million characters.
         tokenizer: Any = spacy.blank("en").tokenizer
         tokenizer.token_match = self._is_hyphenated_word
         self._tokenizer = tokenizer
 
     @property
     def dim(self) -> int:
-        """Numbers in a word vector."""
+        """Number of dimensions of a word vector."""
         return int(self._table.dim)
 
     @cached_property
@@ -58,10 +62,13 @@ class QueryEncoder:
         return self._table.vectors.mean(dim=0)
 
     def split(self, query: str) -> tuple[str, ...]:
-        """All words of a query, normalized.
+        """Return all words of a query after normalization, without the word limit.
+
+        Args:
+            query: any string.
 
         Raises:
-            QueryError: it has none.
+            QueryError: the query has no words.
         """
         words = tuple(self._words(normalize_query(query, self._is_known)))
         if not words:
@@ -70,7 +77,17 @@ class QueryEncoder:
         return words
 
     def __call__(self, query: str) -> EncodedQuery:
-        """Encode one query. Raises QueryError if it has no words."""
+        """Encode one query.
+
+        Args:
+            query: any string.
+
+        Returns:
+            The words, at most `max_words`, and their vectors: float32 (word, dim).
+
+        Raises:
+            QueryError: the query has no words.
+        """
         words = self.split(query)
         kept = words[: self.max_words]
         known = [self._spelling(word) for word in kept]
@@ -88,14 +105,14 @@ class QueryEncoder:
             if any(map(str.isalnum, word)) and self._is_known(word):
                 yield word
             elif word.isalnum():
-                # "dog2" is two words if both are known.
+                # "dog2" is split into two words if both have a vector.
                 parts = _NUMBER_OR_LETTERS.findall(word)
                 yield from parts if all(map(self._is_known, parts)) else [word]
             elif (apart := parted(word)) != word:
                 if apart:
                     yield from self._words(apart)
             else:
-                # An apostrophe is a letter, unless both sides are words without it.
+                # An apostrophe counts as a letter, unless the parts on both sides of it have vectors.
                 parts = [part for part in word.split("'") if part]
                 yield from parts if all(map(self._is_known, parts)) else [word]
 
@@ -103,11 +120,11 @@ class QueryEncoder:
         return self._spelling(word) is not None
 
     def _is_hyphenated_word(self, text: str) -> bool:
-        """Whether spaCy is to keep a text as one token that it would split at its hyphens."""
+        """Return whether spaCy must keep as one token a text that it would otherwise split at its hyphens."""
         return "-" in text and _HYPHENATED.fullmatch(text) is not None and self._is_known(text)
 
     def _spelling(self, word: str) -> str | None:
-        """The spelling under which `word` has a vector."""
+        """Return the spelling under which the table has a vector for `word`, or None."""
         if word not in self._found:
             self._found[word] = next((form for form in spellings(word) if form in self._table.stoi), None)
         return self._found[word]

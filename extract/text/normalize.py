@@ -1,4 +1,4 @@
-"""One spelling for what looks the same: queries are normalized here, for training and for grounding."""
+"""Query normalization: text that looks the same gets the same spelling, in training and in inference."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from collections.abc import Callable
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _PLAIN = re.compile(r"[ -%'-;=-_a-~]*")
-"""Printable ASCII without "&", "<" and the backtick: nothing to do but to count spaces."""
+"""Printable ASCII without "&", "<" and the backtick; such text only needs its spaces normalized."""
 _TERMINAL_SEQUENCE = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colors, movements of the cursor
-    r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"  # titles, links
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colors, cursor movements
+    r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"  # window titles, hyperlinks
 )
 _ENTITY = re.compile(r"&(?:(?:amp|AMP|#0*38|#[xX]0*26);)*(#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
-"""An HTML entity, however often its own "&" was encoded; without ";" it may be a word, as in "salt&pepper"."""
+"""An HTML entity, including one whose "&" was itself encoded, any number of times. The ";" is required: without it the
+match may be a word, as in "salt&pepper"."""
 _TAG = re.compile(
     r"<!--(?:(?!<!--).)*?-->|<(?P<end>/?)(?P<name>[A-Za-z][\w:-]*)(?P<rest>\s[^<>]*|\s*/)?>",
     flags=re.DOTALL,
@@ -30,36 +31,39 @@ _SAME = str.maketrans(
         **dict.fromkeys("\ua78b\ua78c\u2039\u203a\uff07`", "'"),
         **dict.fromkeys("\u201c\u201d\u201e\u201f\u2033\u2036\u02ba\u02dd\u05f4\u00ab\u00bb\u301d\u301e\u301f", '"'),
         **dict.fromkeys("\u2010\u2011\u2012\u2013\u2212\u2043\u02d7\u058a\u05be\u1806\u30a0\ufe63\uff0d", "-"),
-        **dict.fromkeys("\u2014\u2015\u2e3a\u2e3b\ufe31\ufe32\ufe58", " - "),  # these part sentences
-        **dict.fromkeys("\u2122\u2120\u00ae\u00a9", " "),  # NFKC would make letters of the first two
+        **dict.fromkeys("\u2014\u2015\u2e3a\u2e3b\ufe31\ufe32\ufe58", " - "),  # these separate clauses
+        **dict.fromkeys("\u2122\u2120\u00ae\u00a9", " "),  # NFKC would turn the first two into letters
         "\u2044": "/",
     }
 )
 _COMBINING = r"\u0300-\u036f\u0483-\u0489\u0591-\u05c7\u064b-\u065f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
 _IGNORABLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
-"""What is invisible though its category is that of a letter or a mark, as the variation selectors of emoji."""
+"""Invisible characters whose Unicode category is that of a letter or a mark, for example variation selectors of
+emoji."""
 _MARKS = re.compile(f"([{_COMBINING}]{{8}})[{_COMBINING}]+")
-"""More marks on a letter than any language has; ordering them takes time quadratic in their number."""
+"""More combining marks on one letter than any language uses; normalization sorts them in quadratic time."""
 _BARE_MARK = re.compile(rf"(^|\s)[{_COMBINING}]+")
 _INSIDE = re.compile("(?<![\\w'])[\\w']+(?:\0+[\\w']+)+")
 _LONG = re.compile(r"\S{100,}")
-"""Longer than any word; spaCy takes minutes for 100,000 characters of punctuation without a space."""
+"""A run without spaces that is longer than any word. spaCy takes minutes for 100,000 characters of punctuation without
+a space."""
 _RUN = re.compile(r"([^\w\s])\1{3,}")
 
 
 def normalize_query(text: str, is_word: Callable[[str], bool] | None = None) -> str:
-    r"""Return a query as it is split into words: NFKC, on one line, without markup or anything invisible.
+    r"""Return a query in the form in which it is split into words: NFKC, on one line, without markup or invisible text.
 
-    Typographic quotes, apostrophes and dashes become ', " and -; HTML entities are decoded, tags give way
-    to spaces. Plain text returns unchanged but for its spaces.
+    Typographic quotes, apostrophes and dashes become ', " and -; HTML entities are decoded, and tags are replaced by
+    spaces. Punctuation repeated four or more times is shortened to three, and runs of 100 or more characters without a
+    space are split at punctuation. Nothing else changes in plain ASCII text apart from its spaces.
 
-    Control and format characters are dropped: "do\u00adg" is "dog". Within what is no word without them
-    they may have parted two: "dog\u200bruns" is "dog runs" if `is_word` says so of both parts and not of
-    the whole.
+    Control and format characters are removed: "do\u00adg" becomes "dog". If the result is not a known word, such a
+    character may have separated two words: "dog\u200bruns" becomes "dog runs" if `is_word` is true for both parts and
+    false for the joined text.
 
     Args:
-        text: any string, with lone surrogates, NUL or whatever else.
-        is_word: whether a word is known; without it nothing is parted.
+        text: any string; it may contain lone surrogates, NUL and other invalid characters.
+        is_word: function that returns whether a word is known; without it, no text is separated this way.
     """
     if _PLAIN.fullmatch(text) is None:
         text = _TERMINAL_SEQUENCE.sub("\0", mended(text))
@@ -73,18 +77,34 @@ def normalize_query(text: str, is_word: Callable[[str], bool] | None = None) -> 
 
 
 def parted(word: str, *, joints: str = "'") -> str:
-    """A word with spaces for its punctuation and symbols: letters, marks, digits and `joints` are left."""
+    """Return a word with its punctuation and symbols replaced by spaces; letters, marks, digits and `joints` are kept.
+
+    Args:
+        word: the text to split.
+        joints: other characters to keep. Parts without a letter or digit are dropped.
+    """
     inside = "".join(c if c.isalnum() or c in joints or unicodedata.category(c)[0] == "M" else " " for c in word)
     return " ".join(part for part in inside.split() if any(map(str.isalnum, part)))
 
 
 def has_words(text: str) -> bool:
-    """Whether a query has any word: any letter or digit, once it is normalized."""
+    """Return whether a query has any letter or digit after normalization, and therefore at least one word.
+
+    Args:
+        text: any string.
+    """
     return any(map(str.isalnum, text if _PLAIN.fullmatch(text) else normalize_query(text)))
 
 
 def mended(text: str) -> str:
-    """Text that can be encoded as UTF-8: what were bytes of it, or halves of a pair, are joined, others U+FFFD."""
+    """Return text that can be encoded as UTF-8.
+
+    Surrogates that stand for undecoded bytes are decoded as UTF-8, and halves of a surrogate pair are joined. Invalid
+    sequences become U+FFFD.
+
+    Args:
+        text: any string.
+    """
     if _SURROGATE.search(text) is None:
         return text
     try:
@@ -94,10 +114,16 @@ def mended(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    r"""Text as one line that is safe to print: other spaces are spaces, invisible characters stand as \x1b."""
+    r"""Return text as one line that is safe to print.
+
+    White space of any kind becomes a space, and invisible characters become escapes such as \x1b.
+
+    Args:
+        text: any string.
+    """
     return "".join(
         char
-        if char.isprintable() or char in "\u200c\u200d"  # some scripts and emoji need these two
+        if char.isprintable() or char in "\u200c\u200d"  # some scripts and emoji need these two characters
         else " "
         if char.isspace()
         else char.encode("unicode_escape").decode()
@@ -106,7 +132,7 @@ def printable(text: str) -> str:
 
 
 def _apart(char: str) -> str:
-    """A character, parted from its neighbours if NFKC makes several, or digits, of it: 1½, №8, m²."""
+    """Return a character, surrounded by spaces if NFKC expands it to several characters or to digits: 1½, №8, m²."""
     if char.isascii() or unicodedata.category(char) not in {"So", "No"}:
         return char
     plain = unicodedata.normalize("NFKC", char)
@@ -114,14 +140,14 @@ def _apart(char: str) -> str:
 
 
 def _visible(char: str) -> str:
-    """A character; NUL for an invisible one, a space for one that is a kind of space."""
+    """Return a character; NUL instead of an invisible character, and a space instead of any kind of white space."""
     if char.isspace():
         return " "
     return "\0" if unicodedata.category(char) in {"Cc", "Cf", "Co"} else char
 
 
 def _joined(text: str, is_word: Callable[[str], bool] | None) -> str:
-    """Text without the NULs in it, or with spaces for them if that is what makes words of it."""
+    """Return text with its NULs removed, or replaced by spaces if only that results in known words."""
     whole = text.replace("\0", "")
     if is_word is None or is_word(whole.strip("'")):
         return whole
@@ -130,7 +156,7 @@ def _joined(text: str, is_word: Callable[[str], bool] | None) -> str:
 
 
 def _without_tags(text: str) -> str:
-    """Text without tags of HTML and XML; "<dog>" alone is a word in brackets, and stays."""
+    """Return text with HTML and XML tags replaced by spaces; a lone "<dog>" is a word in brackets and is kept."""
     closed = {found["name"].lower() for found in _TAG.finditer(text) if found["end"]}
 
     def blank(found: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""Spellings under which a table may hold an English word."""
+"""Alternative spellings under which a vector table may contain an English word."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ _WITH_ES = re.compile(r".+(?:[sxz]|[cs]h|o)es")
 
 
 def spellings(word: str) -> Iterator[str]:
-    """A word's spellings from the nearest: as it is written, lower case, without accents, singular."""
+    """Yield the spellings of a word, closest first: as written, in lower case, without accents, in the singular.
+
+    Args:
+        word: one word.
+    """
     yield word
     yield (lower := word.lower())
     yield (bare := without_accents(lower))
@@ -21,7 +25,11 @@ def spellings(word: str) -> Iterator[str]:
 
 
 def without_accents(word: str) -> str:
-    """A word in plain letters: "café" is "cafe"."""
+    """Return a word without accents and with special letters replaced: "café" becomes "cafe".
+
+    Args:
+        word: one word.
+    """
     if word.isascii():
         return word
     apart = unicodedata.normalize("NFD", word.translate(_BARE))
@@ -29,7 +37,7 @@ def without_accents(word: str) -> str:
 
 
 def _singular(word: str) -> Iterator[str]:
-    """What an English plural, possessive or third person may be a form of."""
+    """Yield the possible base forms of an English plural, possessive or third-person verb."""
     if word.endswith("'s"):
         yield word[:-2]
     if len(word) < 4 or not word.endswith("s") or word.endswith("ss"):

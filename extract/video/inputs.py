@@ -1,4 +1,4 @@
-"""Which videos a list of files, folders, globs and text files names, and under which keys."""
+"""Resolution of files, folders, globs and list files to videos and their keys."""
 
 from __future__ import annotations
 
@@ -17,25 +17,34 @@ from extract.video.reader import VIDEO_SUFFIXES
 
 @dataclass(frozen=True, kw_only=True)
 class VideoInput:
-    """A video and the key under which a store holds it."""
+    """A video file and its key in a store."""
 
     path: Path
+    """Path of the video file."""
     key: str
+    """Name of the video in a store."""
 
 
 def find_videos(paths: Iterable[str], *, root: Path | None = None) -> list[VideoInput]:
-    """Resolve `paths`: video files, folders (searched whole, through links too), globs, and .txt files of paths.
+    """Resolve paths to videos: video files, folders (searched recursively, through links too), globs, and .txt lists.
 
-    A path that exists is that file or folder; only one that does not exist may be a glob.
+    If a path exists, it is used as that file or folder; only a path that does not exist can be a glob.
 
-    A key is the path relative to `root`; without a root, relative to the folder that was named, or the
-    bare name of a file that was named itself. See `extract.io.names.name_text` for names that are not UTF-8. A file
-    that links make reachable by two paths has two keys.
+    A key is the path relative to `root`. Without a root it is relative to the folder given in `paths`; for a file given
+    directly it is the file name. Names that are not UTF-8 are encoded by `extract.io.names.name_text`. A file that is
+    reachable by two paths through links has two keys.
+
+    Args:
+        paths: the paths to resolve.
+        root: the folder that the keys are relative to.
+
+    Returns:
+        The videos, sorted by key.
 
     Raises:
-        MissingInputError: a path is not there (a video that a list names, or a link in a folder leads to, may be
-            absent: it fails later, alone), a folder holds no video, a video lies outside the root, or two videos
-            would get one key.
+        MissingInputError: a path does not exist, a folder contains no video, a video is outside the root, or two videos
+            would have the same key. A missing video that a list names or that a link in a folder points to is not an
+            error here; its extraction fails later, on its own.
     """
     found: dict[str, Path] = {}
     for path, base in (pair for text in paths for pair in _looked_at(text)):
@@ -51,7 +60,7 @@ def find_videos(paths: Iterable[str], *, root: Path | None = None) -> list[Video
 
 
 def _key(path: Path, folder: Path) -> str | None:
-    """A path relative to a folder; None if it does not lie there."""
+    """Return a path relative to a folder, as a key; None if it is not inside that folder."""
     pairs = ((_plain(path), _plain(folder)), (_resolved(path), Path(os.path.realpath(folder))))
     for inner, outer in pairs:
         if inner.is_relative_to(outer):
@@ -60,15 +69,15 @@ def _key(path: Path, folder: Path) -> str | None:
 
 
 def _plain(path: Path) -> Path:
-    """A path from / without `..`; links in it stay."""
+    """Return an absolute path without `..`; symbolic links in it are kept."""
     if ".." not in path.parts:
         return path.absolute()
-    plain = Path(os.path.abspath(path))  # noqa: PTH100 - which takes `..` away
+    plain = Path(os.path.abspath(path))  # noqa: PTH100 - abspath removes `..`
     return plain if os.path.realpath(plain) == os.path.realpath(path) else _resolved(path)
 
 
 def _resolved(path: Path) -> Path:
-    """A path whose folder is resolved; its own name stays."""
+    """Return a path with its folder resolved; the last part of the path is kept, unless it is `..`."""
     return Path(os.path.realpath(path.parent), path.name) if path.name != ".." else Path(os.path.realpath(path))
 
 
@@ -79,7 +88,7 @@ def _looked_at(text: str) -> Iterator[tuple[Path, Path]]:
         yield from _expand(Path(text), text)
     except MissingInputError:
         raise
-    except (OSError, ValueError) as error:  # a NUL is a ValueError
+    except (OSError, ValueError) as error:  # a NUL in the path raises ValueError
         told = (error.strerror, error.filename) if isinstance(error, OSError) else (error, None)
         raise MissingInputError(
             f"{told[1] or text}: cannot be looked at ({told[0]}); check the path and rights"
@@ -87,9 +96,12 @@ def _looked_at(text: str) -> Iterator[tuple[Path, Path]]:
 
 
 def _expand(path: Path, pattern: str, *, within: Path | None = None) -> Iterator[tuple[Path, Path]]:
-    """Each video that one argument, or one line of the list `within`, names; and the folder its key is relative to.
+    """Yield each video that a path refers to, with the folder that its key is relative to.
 
-    `pattern` is the same path as a glob, whose parts that no user wrote are escaped.
+    Args:
+        path: the path to resolve, from an argument or from a line of a list file.
+        pattern: the same path as a glob; parts that the user did not write are escaped.
+        within: the list file that contains the path, or None.
     """
     if path.is_dir():
         videos = files_below(path, VIDEO_SUFFIXES)
@@ -109,17 +121,17 @@ def _expand(path: Path, pattern: str, *, within: Path | None = None) -> Iterator
     elif not os.path.lexists(path) and glob.has_magic(pattern) and (matches := _matches(pattern)):
         for match in matches:
             if match.suffix.lower() in VIDEO_SUFFIXES and not match.exists():
-                yield match, match.parent  # a link that leads nowhere: as in a folder, it fails by itself
+                yield match, match.parent  # a dangling link: its extraction fails later, as in a folder
             else:
                 yield from _expand(match, glob.escape(str(match)), within=within)
     elif within is not None and path.suffix.lower() in VIDEO_SUFFIXES:
-        yield path, path.parent  # one of thousands: it fails by itself, and the others go on
+        yield path, path.parent  # one of possibly thousands: it fails later, and the others continue
     else:
         raise MissingInputError(f"{path}: no such file or folder; check the path")
 
 
 def _listed(listing: Path) -> Iterator[tuple[Path, Path]]:
-    """Each video that a list names. Its paths are relative to it, so that it can be moved with the videos."""
+    """Yield each video that a list file names. Paths are relative to the list, so it can be moved with the videos."""
     for line in _lines(listing):
         path = listing.parent / line
         try:
@@ -127,19 +139,19 @@ def _listed(listing: Path) -> Iterator[tuple[Path, Path]]:
         except OSError as error:
             if isinstance(error, MissingInputError) or path.suffix.lower() not in VIDEO_SUFFIXES:
                 raise
-            yield path, path.parent  # its name is too long, or its folder closed: it fails by itself
+            yield path, path.parent  # the name is too long, or the folder is not accessible: it fails later
 
 
 def _lines(listing: Path) -> list[str]:
-    """The paths that a list names, each as a line has it. Raises MissingInputError."""
+    """Return the paths in a list file, one per line. Raises MissingInputError."""
     try:
         content = listing.read_bytes()
-        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # as PowerShell writes
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # as written by PowerShell
             content = content.decode("utf-16").encode()
     except (OSError, UnicodeError) as error:
         raise MissingInputError(f"{listing}: not a list of paths ({error}); write one path a line") from error
     lines = []
-    # Other line separators may be parts of names, and so may bytes that are not UTF-8.
+    # Split only at line feeds: other line separators, and bytes that are not UTF-8, can be part of file names.
     for number, line in enumerate(content.removeprefix(codecs.BOM_UTF8).split(b"\n"), start=1):
         if b"\0" in line:
             raise MissingInputError(f"{listing}: line {number} holds a NUL; write one path a line")
@@ -151,7 +163,10 @@ def _lines(listing: Path) -> list[str]:
 
 
 def _line_name(line: str, folder: Path) -> str | None:
-    """What a line names; None if it is blank or a comment. Spaces at its ends and a # are a name's where it exists."""
+    """Return the path in a line; None if the line is blank or a comment.
+
+    Leading and trailing spaces, and a leading #, belong to the path if a file of that name exists.
+    """
     stripped = line.strip()
     if not stripped:
         return None
@@ -161,9 +176,10 @@ def _line_name(line: str, folder: Path) -> str | None:
 
 
 def _matches(pattern: str) -> list[Path]:
-    """What a glob matches, sorted; `**` follows links, but not those that lead back to a folder above them.
+    """Return the paths that match a glob, sorted.
 
-    A glob that ends with `**` matches the folder before it, which is searched whole.
+    `**` follows links, except links to their own parent folders. A glob that ends with `**` matches the folder before
+    it, which is then searched recursively.
     """
     before, stars, after = _parted(pattern)
     if not stars:
@@ -181,13 +197,13 @@ def _matches(pattern: str) -> list[Path]:
 
 
 def _parted(pattern: str) -> tuple[str, bool, str]:
-    """A glob before its first `**`, whether it has one, and what follows."""
+    """Return the part of a glob before its first `**`, whether there is a `**`, and the part after it."""
     parts = pattern.split("/")
     if "**" not in parts:
         return pattern, False, ""
     place = parts.index("**")
     before = "/".join(parts[:place])
     after = [part for part in parts[place + 1 :] if part]
-    while after[:1] == ["**"]:  # two in a row are one
+    while after[:1] == ["**"]:  # consecutive `**` are equivalent to one
         after = after[1:]
     return before or ("/" if place else ""), True, "/".join(after)

@@ -1,4 +1,4 @@
-"""How a player shows decoded pixels."""
+"""Display properties of decoded frames: aspect ratio and color space."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 UNKNOWN = 2
-"""In ITU-T H.273's tables: the file does not say."""
+"""Code for "unspecified" in the tables of ITU-T H.273."""
 MOST_STRETCHED = 100
-"""A ratio beyond this, or below its inverse, is no ratio that somebody meant."""
+"""Largest plausible aspect ratio of a pixel. Larger ratios, and ratios below its inverse, are ignored as errors."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """What a file says of its pixels beside their values; as frames are given, after rotation."""
+    """Display properties that a file declares for its pixels, after rotation is applied."""
 
     sample_aspect_ratio: Fraction = Fraction(1)
-    """Width of a pixel over its height when it is shown."""
+    """Width of a displayed pixel divided by its height."""
     primaries: int = UNKNOWN
     """ITU-T H.273 color primaries."""
     transfer: int = UNKNOWN
@@ -26,11 +26,18 @@ class Picture:
 
 
 PLAIN = Picture()
-"""Of a file that says nothing."""
+"""Properties of a file that declares nothing."""
 
 
 def sane_ratio(ratio: Fraction | None) -> Fraction:
-    """A sample aspect ratio as a file gives it, and 1 where it gives none or one that no player would follow."""
+    """Return a sample aspect ratio in a plausible range; 1 if it is missing or implausible.
+
+    Args:
+        ratio: width of a pixel divided by its height, as declared in the file.
+
+    Returns:
+        The ratio, with a denominator of at most 1000.
+    """
     if ratio is None or not Fraction(1, MOST_STRETCHED) <= ratio <= MOST_STRETCHED:
         return Fraction(1)
     return ratio.limit_denominator(1000)

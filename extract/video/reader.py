@@ -1,9 +1,9 @@
 """Videos as streams of frames, decoded in a child process that can be killed.
 
-decord can hang while it holds the interpreter's lock, and a thread cannot be stopped; a process can.
-The child (`extract.video.worker`) decodes in presentation order, stretches, and sends batches of frames over a
-pipe; the pipe's fullness is what keeps it from running ahead of the reader, and decord is given none but
-videos that it may hold whole.
+decord can hang while it holds the interpreter lock. A thread cannot be stopped in this state, but a process can. The
+child (`extract.video.worker`) decodes in presentation order, resizes the frames and sends them in batches over a pipe.
+When the pipe is full the child waits, which limits how far it runs ahead of the reader. decord itself decodes ahead
+without a limit, so it is used only for videos that may be held in memory completely.
 """
 
 from __future__ import annotations
@@ -30,43 +30,55 @@ from extract.video.picture import PLAIN, Picture
 VIDEO_SUFFIXES = frozenset(
     ".3gp .asf .avi .f4v .flv .gif .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mxf .ogv .ts .vob .webm .wmv".split()  # noqa: SIM905
 )
+"""File name suffixes of videos, in lower case."""
 _DIGEST_BYTES = 1 << 20
 
 
 @dataclass(kw_only=True)
 class VideoStream:
-    """An open video: its description and its frames, which can be read once."""
+    """An open video: its description, and its frames, which can be read once."""
 
     info: VideoInfo
-    """As announced: there may be fewer frames, and where PyAV decodes their number is an estimate."""
+    """Declared properties of the video. There may be fewer frames, and with PyAV as the decoder their number is an
+    estimate."""
     frames: Iterator[np.ndarray]
-    """HWC uint8 RGB, in presentation order."""
+    """Frames in presentation order, uint8 (H, W, 3) RGB."""
     times: list[float]
-    """Seconds at which each frame that was read begins; at the end, also when the last one ends.
+    """Start time in seconds of each frame that was read; at the end, also the end time of the last frame.
 
-    They are a player's: 0 is where the file's earliest stream starts, be it sound, and the first frame may come later.
-    """
+    Times are those of a player: 0 is the start of the file's earliest stream, which may be audio, so the first frame
+    can start later."""
     fault: str | None = None
-    """At the end: why there were fewer frames than announced, if there were."""
+    """Reason why there were fewer frames than declared, or None; set after the last frame."""
     picture: Picture = PLAIN
+    """Aspect ratio and color space of the frames."""
     origin_s: float = 0.0
-    """Second 0 on the file's own clock."""
+    """Position of second 0 on the container's clock, in seconds."""
     restarts: list[float] = field(default_factory=list)
-    """`extract.video.timestamps.Clock.restarts`, no later than the frames that they shift."""
+    """Values of `extract.video.timestamps.Clock.restarts`; each one is added no later than the frames that it
+    affects."""
 
     @property
     def frame_times(self) -> np.ndarray:
-        """After the last frame: float64 (frame + 1,), when each begins, and when the last one ends."""
+        """float64 (frame + 1,): start time of each frame, and end time of the last one, in seconds.
+
+        It is valid after the last frame.
+        """
         return np.array(self.times, np.float64)
 
     @property
     def true_info(self) -> VideoInfo:
-        """After the last frame: the description, with what was found to be true."""
+        """Properties of the video with the actual frame count and duration. They are valid after the last frame."""
         return replace(self.info, frame_count=len(self.times) - 1, duration_s=self.times[-1] - self.times[0])
 
 
 def source_digest(path: Path) -> str:
-    """SHA-256 over a file's size and its first and last MiB: the same file wherever it is copied.
+    """Return the SHA-256, in hex, of a file's size and its first and last MiB.
+
+    The digest does not depend on the path, so copies of a file have the same digest.
+
+    Args:
+        path: the file to read.
 
     Raises:
         MissingInputError: the file cannot be read.
@@ -85,12 +97,20 @@ def source_digest(path: Path) -> str:
 
 @contextmanager
 def open_video(path: Path, *, timeout_s: float, size: int | None = None) -> Iterator[VideoStream]:
-    """Decode `path`, each frame stretched to (size, size) or left as it is.
+    """Context manager that decodes a video and yields it as a stream.
+
+    Args:
+        path: the video file.
+        timeout_s: time in seconds without data after which the decoder process is killed.
+        size: side length in pixels to which each frame is resized; None keeps the original size.
+
+    Yields:
+        The open video. Reading its frames can raise MediaError and DecodeTimeoutError.
 
     Raises:
-        MissingInputError: there is no such file.
-        MediaError: the file is no video, or none of its frames can be decoded.
-        DecodeTimeoutError: no frame came for `timeout_s` seconds; the child was killed.
+        MissingInputError: the file does not exist.
+        MediaError: the file is not a video, or none of its frames can be decoded.
+        DecodeTimeoutError: no data arrived for `timeout_s` seconds, and the decoder process was killed.
     """
     if not is_file(path):
         raise MissingInputError(f"{path}: no such file; check the path")
@@ -108,7 +128,15 @@ def open_video(path: Path, *, timeout_s: float, size: int | None = None) -> Iter
 
 
 def probe(path: Path, *, timeout_s: float) -> VideoInfo:
-    """What `path` says of itself, without decoding it whole. Raises as `open_video`."""
+    """Return the properties that a video file declares, without decoding it completely.
+
+    Args:
+        path: the video file.
+        timeout_s: see `open_video`.
+
+    Raises:
+        MissingInputError, MediaError, DecodeTimeoutError: see `open_video`.
+    """
     with open_video(path, timeout_s=timeout_s) as stream:
         return stream.info
 
@@ -128,7 +156,7 @@ def _frames(child: _Child, stream: VideoStream, size: int | None) -> Iterator[np
 
 
 class _Child:
-    """The decoding process, seen from its reader."""
+    """Handle of the decoder process."""
 
     def __init__(self, path: Path, size: int | None, timeout_s: float) -> None:
         self._path = path
@@ -136,8 +164,8 @@ class _Child:
         self._pipe, theirs = Pipe()
         self._reading = threading.Lock()
         self._log = TemporaryFile()  # noqa: SIM115 - closed with the child
-        # A session of its own: Ctrl-C and a closing terminal reach the parent alone, and the child ends
-        # when its pipe does.
+        # start_new_session: Ctrl-C and a closing terminal signal only the parent. The child ends when its pipe is
+        # closed.
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             [sys.executable, "-P", "-m", "extract.video.worker", str(theirs.fileno()), str(path), str(size or 0)],
             pass_fds=[theirs.fileno()],
@@ -149,19 +177,22 @@ class _Child:
         theirs.close()
 
     def receive(self, *, raw: bool = False) -> Any:  # noqa: ANN401 - a dict, a list, or bytes
-        """Return the child's next message, or raise what it, or its silence, means."""
-        # Killed at the deadline, the child closes the pipe, which ends a read at whatever point it waits.
+        """Return the child's next message.
+
+        Raises MediaError if the child reports an error or dies, and DecodeTimeoutError if it sends nothing in time.
+        """
+        # At the deadline the child is killed. This closes its end of the pipe, which unblocks the read below.
         late = threading.Event()
 
         def end() -> None:
-            with suppress(OSError):  # closed at this moment
+            with suppress(OSError):  # the pipe is being closed
                 if self._pipe.poll():
-                    return  # it was not the child that slept
+                    return  # data is available, so the reader was paused, not the child
             late.set()
             self._process.kill()
 
         deadline = threading.Timer(self._timeout_s, end)
-        deadline.daemon = True  # an interrupted program does not wait for it
+        deadline.daemon = True  # does not keep an interrupted program alive
         with self._reading:
             try:
                 deadline.start()
@@ -190,6 +221,6 @@ class _Child:
     def close(self) -> None:
         self._process.kill()
         self._process.wait()
-        with self._reading:  # a thread that still reads sees the end first, and not another pipe of the same number
+        with self._reading:  # wait for a reading thread: the pipe's descriptor must not be reused while it reads
             self._pipe.close()
             self._log.close()

@@ -1,4 +1,4 @@
-"""Pictures as the backbones take them."""
+"""Resizing of frames to the input size of the backbone."""
 
 from __future__ import annotations
 
@@ -7,9 +7,16 @@ from PIL import Image
 
 
 def stretch(frame: np.ndarray, size: int) -> np.ndarray:
-    """Stretch one HWC uint8 RGB frame to (size, size, 3) by antialiased bilinear resampling.
+    """Resize a frame to a square with antialiased bilinear resampling.
 
-    A stretch, not a crop, keeps boxes a linear map of the source's.
+    The frame is not cropped, so that the boxes of the source and of the result are related by a linear map.
+
+    Args:
+        frame: uint8 (H, W, 3) RGB.
+        size: side length of the result in pixels.
+
+    Returns:
+        uint8 (size, size, 3); the frame itself if it already has that size.
     """
     if frame.shape[:2] == (size, size):
         return frame

@@ -1,43 +1,54 @@
-"""When frames begin, from the stamps that a container gives them."""
+"""Start times of frames, computed from the timestamps of the container."""
 
 from __future__ import annotations
 
 import math
 
 JUMP_S = 1.0
-"""A step back by this much is a clock that starts again, as where files were joined, or a wrong stamp."""
+"""Smallest backward jump in seconds that is a restarted clock, as in concatenated files, or a wrong timestamp."""
 FEW_FRAMES = 5
-"""So is a step back by as many frames, if the frame after it lies back too. A smaller one is a wrong stamp."""
+"""A backward jump of at least this many frames also counts as a restarted clock if the following frame is behind too. A
+smaller jump is a wrong timestamp."""
 FAR_S = 10.0
-"""A step forward by more goes back to the clock before, if its next stamp is due: a few wrong stamps came between."""
+"""After a forward jump of more seconds than this, the previous clock continues if the timestamp is the next one
+expected on it. The timestamps between the two jumps were wrong."""
 LEAST_S = 0.001
-"""Between two frames, where the stamps do not go forward."""
+"""Smallest step in seconds by which time advances from frame to frame, even if the timestamps do not increase; above 10
+frames per second it is 1/100 of the frame duration instead."""
 WRAP_PAUSE_S = 3600.0
-"""The longest pause that is believed where a clock comes to its end and starts at 0; with a longer one it is another
-clock that starts, which libav has taken for the first."""
+"""Longest pause in seconds that is accepted where a clock wraps around to 0. With a longer pause, the timestamp belongs
+to a different clock, which libav mistook for the first one."""
 
 
 def wraps_too_far(before_s: float, stamp_s: float, period_s: float | None) -> bool:
-    """Whether the second of two stamps is of another clock, although it lies ahead."""
+    """Return whether a timestamp that is ahead of the previous one belongs to a different clock.
+
+    This is the case if the clock wraps around between the two and the pause is longer than WRAP_PAUSE_S.
+
+    Args:
+        before_s: the previous timestamp in seconds.
+        stamp_s: the next timestamp in seconds.
+        period_s: the period of the clock in seconds; None if it does not wrap around.
+    """
     if period_s is None or stamp_s - before_s <= WRAP_PAUSE_S:
         return False
     return math.floor(before_s / period_s) != math.floor(stamp_s / period_s)
 
 
 class Clock:
-    """Turns stamps into seconds as a player counts them, but always rising.
+    """Converts timestamps to strictly increasing times in seconds, as a player counts them.
 
-    A pause is a pause however long it is. Where the stamps fall back, time goes on with the next frame.
+    Pauses are kept, whatever their length. If the timestamps jump back, time continues with the next frame.
     """
 
     def __init__(self, *, origin_s: float, fps: float, period_s: float | None = None, first_s: float = 0.0) -> None:
-        """Start before the first frame.
+        """Initialize the clock, before the first frame.
 
         Args:
-            origin_s: the stamp that is second 0.
-            fps: frames a second, to place what has no stamp, or a wrong one.
-            period_s: after so much a stamp starts at 0 again; None if it has bits enough.
-            first_s: seconds at which the first frame begins if it has no stamp.
+            origin_s: the timestamp of second 0.
+            fps: frames per second, used for frames whose timestamp is missing or wrong.
+            period_s: time in seconds after which timestamps wrap around to 0; None if they do not.
+            first_s: start time of the first frame in seconds, used if it has no timestamp.
         """
         self._step_s = 1 / fps
         self._gap_s = self._step_s
@@ -47,14 +58,14 @@ class Clock:
         self._left_s = origin_s
         self._period_s = period_s
         self.restarts: list[float] = []
-        """Seconds to add to a stamp since each fall back of the stamps, in order."""
+        """Value in seconds to add to the timestamps after each restart, in order."""
 
     def __call__(self, stamp_s: float | None, following_s: float | None = None) -> float:
-        """Seconds at which the next frame begins.
+        """Return the start time of the next frame in seconds.
 
         Args:
-            stamp_s: its stamp, if it has one.
-            following_s: the stamp of the frame after it, if there is one.
+            stamp_s: the timestamp of the frame in seconds; None if it has none.
+            following_s: the timestamp of the frame after it; None if there is none.
         """
         after_s = self._last_s + self._gap_s
         if stamp_s is None or self._is_wrong(stamp_s, following_s):
@@ -70,21 +81,22 @@ class Clock:
             is_wrap = self._period_s is not None and 0 < step_s + self._period_s <= WRAP_PAUSE_S
             self._restart(self._shift_s + self._period_s if is_wrap and self._period_s else after_s - stamp_s)
         self._stamp_s = stamp_s
-        # To the nanosecond: no second is -1e-12.
+        # Round to nanoseconds, so that rounding errors do not result in times such as -1e-12.
         now_s = max(round(stamp_s + self._shift_s, 9), self._last_s + min(self._step_s / 100, LEAST_S))
-        # The average rate of a file with pauses, or of joined files, says little.
+        # Use the last gap between frames: the average rate is unreliable for concatenated files and for files with
+        # pauses.
         gap_s = now_s - self._last_s
         self._gap_s = gap_s if LEAST_S < gap_s < JUMP_S else self._step_s
         self._last_s = now_s
         return now_s
 
     def _falls_back(self, step_s: float, following_s: float | None) -> bool:
-        """Whether the clock starts again with a step back."""
+        """Return whether a backward jump of the timestamps is a restart of the clock."""
         stays = following_s is None or following_s + self._shift_s <= self._last_s
         return step_s <= -JUMP_S or (stays and step_s <= -FEW_FRAMES * self._step_s)
 
     def _is_wrong(self, stamp_s: float, following_s: float | None) -> bool:
-        """Whether a stamp jumps away and the one after it is on the clock as it was."""
+        """Return whether a timestamp jumps while the following one continues on the current clock."""
         if following_s is None:
             return False
         step_s, next_s = (stamp + self._shift_s - self._last_s for stamp in (stamp_s, following_s))

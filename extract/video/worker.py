@@ -1,17 +1,23 @@
-"""The process that decodes one video, and nothing else: `extract.video.reader` starts it, reads it, and may kill it.
+"""Decoder process for one video. `extract.video.reader` starts it, reads from it, and may kill it.
 
     python -m extract.video.worker FD PATH SIZE
 
-What it sends through the pipe FD: a VideoInfo as a dict, with the Source's `picture` and `origin_s`; then, for each
-batch of frames, a list of their times in seconds and the frames' bytes, and before it a tuple of the Source's new
-`restarts`, if there are any; then the end, as a dict: `end_s`, when the last frame ends, and `fault`, why there are
-fewer frames than the file announced, or None. One str in place of any message is an error, and the last message.
+The process sends these messages through the pipe FD:
 
-Seconds are a player's, whoever decodes: the time at which a frame is presented, less the container's start time, which
-is that of its earliest stream.
+- a dict: the VideoInfo, with the Source's `picture` and `origin_s`;
+- for each batch of frames, a list of their start times in seconds, followed by the frames' bytes. If the Source has new
+  `restarts`, they come before the batch, as a tuple;
+- at the end, a dict: `end_s` is the end time of the last frame, and `fault` is the reason why there are fewer frames
+  than the container declares, or None.
 
-decord decodes. It misreads some files without a word: transport streams, HEVC, what begins without a key picture, files
-whose edit list hides a part, streams that change their size. Those are told beforehand, and PyAV decodes them.
+A str in place of any message is an error message, and the last message.
+
+Times are in seconds as a player shows them, for both decoders: the presentation time of a frame minus the container's
+start time, which is the start of its earliest stream.
+
+The default decoder is decord. It silently misreads some files: transport streams, HEVC, streams that do not start with
+a keyframe, files with an edit list that hides a part, and streams that change their frame size. Such files are detected
+in advance and decoded with PyAV.
 """
 
 from __future__ import annotations
@@ -44,84 +50,109 @@ from extract.video.resize import stretch
 from extract.video.timestamps import Clock
 
 BATCH_BYTES = 4 << 20
-"""About how much is sent at once: few enough to hold, many enough that messages cost nothing."""
+"""Approximate size of a batch in bytes: small enough to buffer, large enough to make the cost of a message
+negligible."""
 MOST_FRAMES = 512
-"""In a batch, however small they are: the reader waits for no more."""
+"""Maximum number of frames in a batch, even if they are small, so that the reader does not wait long for a batch."""
 MOST_S = 1.0
-"""In a batch, where frames come slowly: the reader takes a long silence for a hang."""
+"""Maximum time in seconds to collect a batch if decoding is slow: the reader treats a long silence as a hang."""
 COUNTING_S = 5.0
-"""For the packets of a file that does not say how long it is; the rest is estimated."""
+"""Maximum time in seconds to count the packets of a file that does not declare its length; the rest is estimated."""
 MOST_DECODED_BYTES = 1 << 30
-"""Of a whole video that decord decodes: it runs ahead of a slow reader without bound, from its opening on, where PyAV
-waits to be asked."""
+"""Maximum decoded size in bytes of a whole video that is decoded with decord. From the moment it opens a file, decord
+decodes ahead of a slow reader without a limit, whereas PyAV decodes on demand."""
 
 
 def threads_of(asked: str) -> int:
-    """What OMP_NUM_THREADS asks for: its first number; 0, the decoder's own choice, where that is none."""
+    """Return the number of threads that a value of OMP_NUM_THREADS requests.
+
+    Args:
+        asked: the value of the variable; it may be a list such as "4,2".
+
+    Returns:
+        The first number; 0 if there is none, which leaves the choice to the decoder.
+    """
     first = asked.partition(",")[0].strip()
     return int(first) if re.fullmatch("[0-9]{1,4}", first) else 0
 
 
 THREADS = threads_of(os.environ.get("OMP_NUM_THREADS", ""))
-"""That decode: as many as torch has, where that is bounded; 0 leaves it to the decoder."""
+"""Number of decoder threads, the same as torch's if that is limited; 0 leaves the choice to the decoder."""
 PR_SET_PDEATHSIG = 1
-"""Of Linux's prctl."""
+"""Option of Linux's prctl for the signal sent when the parent process dies."""
 FLOAT32_S = 4096.0
-"""Until then decord's times, which are float32, are exact to half a millisecond."""
+"""Time in seconds up to which decord's float32 timestamps are exact to half a millisecond."""
 MOST_REORDERED = 16
-"""Packets before that of the frame that is presented first; H.264 and HEVC allow no more."""
+"""Maximum number of packets before the packet of the first presented frame; H.264 and HEVC allow no more."""
 SAME_S = 0.001
-"""Times that lie no further apart are one."""
+"""Maximum difference in seconds between two times that are considered equal."""
 SHORT_S = 1.0
+"""Tolerance in seconds; see SHORT_SHARE."""
 SHORT_SHARE = 0.02
-"""A video is short if it ends by more than both before the time that its container announces."""
+"""Tolerance as a fraction of the declared end time. A video is truncated if it ends earlier than declared by more than
+this fraction and by more than SHORT_S."""
 NO_VIDEO = "not a video that can be read; give an mp4, mkv, webm, mov or avi file"
 CUT_SHORT = "the file is cut short or damaged there"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """An opened video, whoever decodes it."""
+    """An opened video, independent of its decoder."""
 
     info: VideoInfo
+    """Declared properties of the video."""
     frames: Iterator[Frame]
-    """Raises BrokenError where it breaks off."""
+    """Decoded frames in presentation order. The iterator raises BrokenError at the first frame that cannot be
+    decoded."""
     end_s: float | None
-    """When the last frame ends, if all are there; None if that is not known before."""
+    """End time of the last frame in seconds, if all frames can be decoded; None if it is not known in advance."""
     announced_s: float | None
-    """When the container says that the video ends; None if it does not."""
+    """End time of the video in seconds, as declared by the container; None if it is not declared."""
     origin_s: float = 0.0
-    """Second 0 on the container's clock."""
+    """Position of second 0 on the container's clock, in seconds."""
     picture: Picture = PLAIN
+    """Aspect ratio and color space of the frames."""
     restarts: list[float] = field(default_factory=list)
-    """Grows with the frames: `Clock.restarts`."""
+    """Value of `Clock.restarts`, which grows while the frames are read."""
 
 
 Frame = tuple[float, float, np.ndarray]
-"""When it begins and when it ends, in seconds, and its pixels, HWC uint8 RGB."""
+"""Start time and end time of a frame in seconds, and its pixels, uint8 (H, W, 3) RGB."""
 
 
 class BrokenError(Exception):
-    """Frames cannot be decoded from here on."""
+    """Decoding cannot continue after the current frame."""
 
 
 class NoVideoError(Exception):
-    """There is nothing to decode; the message says why."""
+    """The file contains no video that can be decoded; the message gives the reason."""
 
 
 def open_source(path: str) -> Source:
-    """Open with decord, or with PyAV what decord would misread. Raises NoVideoError."""
+    """Open a video with decord, or with PyAV if decord would misread it.
+
+    Args:
+        path: the video file.
+
+    Raises:
+        NoVideoError: the file contains no video that can be decoded.
+    """
     head = look(path)
     if head.is_odd or not 0 < head.decoded_bytes <= MOST_DECODED_BYTES:
         return open_av(path)
     source = open_decord(path, head)
     if source is None or is_short(source.end_s, source.announced_s):
-        return open_av(path)  # of a file that is cut short PyAV finds at least as much
+        return open_av(path)  # from a truncated file PyAV decodes at least as many frames
     return source
 
 
 def is_short(end_s: float | None, announced_s: float | None) -> bool:
-    """Whether a video ends well before it should."""
+    """Return whether a video ends much earlier than declared. Unknown times count as not truncated.
+
+    Args:
+        end_s: actual end time in seconds, or None.
+        announced_s: declared end time in seconds, or None.
+    """
     if end_s is None or announced_s is None:
         return False
     return announced_s - end_s > max(SHORT_S, SHORT_SHARE * announced_s)
@@ -131,17 +162,26 @@ def is_short(end_s: float | None, announced_s: float | None) -> bool:
 
 
 def open_decord(path: str, head: Head) -> Source | None:
-    """Open with decord; None if it would misread the file, or cannot read it: one that is cut short at times."""
+    """Open a video with decord.
+
+    Args:
+        path: the video file.
+        head: the result of `look` for the file.
+
+    Returns:
+        The opened video; None if decord would misread the file or cannot open it, for example because it is truncated.
+    """
     from importlib.metadata import version
 
-    # In search of its own, decord loads every CUDA library that torch has brought: 0.5 s and 700 MiB for nothing.
-    sys.modules.setdefault("nvidia", None)  # type: ignore[arg-type] # what is None is not found
+    # On import, decord loads every CUDA library that ships with torch (0.5 s and 700 MiB, of no use here). None in
+    # sys.modules makes the package `nvidia` appear to be missing.
+    sys.modules.setdefault("nvidia", None)  # type: ignore[arg-type] # None: not found
     import decord
 
     decord.logging.set_level(decord.logging.QUIET)
     errors = (decord.DECORDError, decord.DECORDLimitReachedError, RuntimeError, StopIteration)
     try:
-        # By default it puts the frame before in place of one that cannot be decoded.
+        # By default decord replaces a frame that cannot be decoded by the previous one; fault_tol disables that.
         with plain_name(path) as name:
             reader = decord.VideoReader(name, num_threads=THREADS, fault_tol=1e-9)
         count = len(reader)
@@ -149,11 +189,11 @@ def open_decord(path: str, head: Head) -> Source | None:
         fps = float(reader.get_avg_fps())
         first = reader.next().asnumpy()
         reader.seek(0)
-    except (*errors, OSError, AssertionError):  # it asserts that there are frames
+    except (*errors, OSError, AssertionError):  # decord asserts that there are frames
         return None
-    if first.shape[2:] != (3,):  # of some widths, 144 among them, it makes four channels
+    if first.shape[2:] != (3,):  # for some widths, such as 144, decord returns four channels
         return None
-    # Its second 0 is what the container says of the stream's start, right or wrong.
+    # decord's second 0 is the start time that the container declares for the stream, which may be wrong.
     if not 0 < fps < math.inf or not -FLOAT32_S <= stamps[0, 0] <= stamps[-1, 0] <= FLOAT32_S:
         return None
     stamps = np.round(stamps.astype(np.float64) - float(stamps[0, 0]) + head.start_s, 9)
@@ -164,7 +204,7 @@ def open_decord(path: str, head: Head) -> Source | None:
     if ends[-1] <= starts[-1]:
         ends[-1] = starts[-1] + 1 / fps
     if head.end_s is not None and ends[-1] - head.end_s > 1.5 / fps:
-        return None  # an edit list hides a tail
+        return None  # an edit list hides the end of the stream
 
     def frames() -> Iterator[Frame]:
         for start, end in zip(starts, ends, strict=True):
@@ -197,23 +237,31 @@ def open_decord(path: str, head: Head) -> Source | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """What a container says of its video stream, without decoding it whole."""
+    """Properties of a video stream that are known without decoding all of it."""
 
     origin_s: float = 0.0
-    """Second 0 on the container's clock."""
+    """Position of second 0 on the container's clock, in seconds."""
     start_s: float = 0.0
-    """When the first frame is presented."""
+    """Presentation time of the first frame in seconds."""
     end_s: float | None = None
-    """When the stream is said to end; None if it is not said."""
+    """Declared end time of the stream in seconds; None if it is not declared."""
     is_odd: bool = False
-    """Whether decord would misread it: shift, repeat or leave out frames, or give them a wrong shape."""
+    """Whether decord would misread the stream: shift, repeat or skip frames, or return them with a wrong shape."""
     decoded_bytes: float = 0.0
-    """Of the whole video; 0 if that is not known."""
+    """Size of the whole decoded video in bytes; 0 if it is unknown."""
     picture: Picture = PLAIN
+    """Aspect ratio and color space of the frames."""
 
 
 def look(path: str) -> Head:
-    """Read a container's head, and look at its first packet and its first and last key pictures."""
+    """Inspect a container's header, the first packets of its video stream, and its first and last keyframes.
+
+    Args:
+        path: the video file.
+
+    Returns:
+        The properties that could be read. Errors are not raised: the decoder that is used next reports them.
+    """
     head = Head()
     try:
         with open_container(path) as container:
@@ -226,9 +274,9 @@ def look(path: str) -> Head:
             origin = _origin_s(container, begins.at_s)
             is_odd = (
                 len(container.streams.video) > 1
-                or container.format.name == "mpegts"  # decord shifts it by some frames
-                or codec in ("hevc", "vvc")  # decord stops where several frames come out at once
-                or (codec not in ("vp8", "vp9") and not begins.with_key)  # decord repeats the last frame
+                or container.format.name == "mpegts"  # decord shifts frame numbers in transport streams
+                or codec in ("hevc", "vvc")  # decord stops where one packet yields several frames
+                or (codec not in ("vp8", "vp9") and not begins.with_key)  # else decord repeats the last frame
                 or begins.is_hidden
             )
             head = Head(
@@ -241,38 +289,39 @@ def look(path: str) -> Head:
             stream.codec_context.skip_frame = "NONKEY"
             first = last = _next_picture(container, stream)
             if end_s is not None:
-                with contextlib.suppress(av.FFmpegError):  # then the next one has to do
+                with contextlib.suppress(av.FFmpegError):  # use the next keyframe instead
                     container.seek(max(0, int((end_s - 1) * 1_000_000)))
                 last = _next_picture(container, stream)
             if first is None:
                 return head
             stamp_s = _seconds(first.pts, first)
-            is_odd |= stamp_s is not None and abs(stamp_s - begins.at_s) > SAME_S  # what comes before it is no picture
+            is_odd |= stamp_s is not None and abs(stamp_s - begins.at_s) > SAME_S  # packets before it cannot be decoded
             is_odd |= _is_odd(first, codec)
             if last is not None:
                 is_odd |= _is_odd(last, codec) or (first.width, first.height) != (last.width, last.height)
             return replace(head, is_odd=is_odd, picture=_picture(stream, first))
-    # Whatever is wrong with it: the decoder that follows meets it too, and says so.
+    # The decoder that is used next encounters the same error and reports it.
     except (NoVideoError, av.FFmpegError, OSError, ValueError):
         return head
 
 
 @dataclass(frozen=True, kw_only=True)
 class Beginning:
-    """What a video stream's first packets are."""
+    """Properties of the first packets of a video stream."""
 
     with_key: bool
-    """Whether the first one holds a key picture."""
+    """Whether the first packet contains a keyframe."""
     is_hidden: bool
-    """Whether an edit list hides one of them."""
+    """Whether an edit list hides one of the packets."""
     at_s: float
-    """When the first frame is presented, on the container's clock."""
+    """Presentation time of the first frame in seconds, on the container's clock."""
     decoded_s: tuple[float, ...]
-    """When each one is to be decoded, on the same clock; those without a stamp are left out."""
+    """Decoding times of the packets in seconds, on the container's clock; packets without a decoding timestamp are
+    omitted."""
 
 
 def _beginning(path: str) -> Beginning:
-    """Look at as many packets as may come before that of the frame that is presented first."""
+    """Inspect the first packets, up to the largest number that can precede the packet of the first presented frame."""
     with open_container(path) as container:
         stream = _best(container)
         whole = (packet for packet in container.demux(stream) if packet.size)
@@ -280,7 +329,7 @@ def _beginning(path: str) -> Beginning:
         tick_s = float(stream.time_base or 0)
         stamps = [packet.pts for packet in packets]
         known = [stamp for stamp in stamps if stamp is not None]
-        # The stream's own start time is not always that of its pictures.
+        # The declared start time of the stream can differ from that of its frames.
         at_s = min(known, default=stream.start_time or 0) * tick_s
         if known and stamps[0] is None:
             at_s -= stamps.index(known[0]) / float(stream.average_rate or 25)
@@ -293,22 +342,22 @@ def _beginning(path: str) -> Beginning:
 
 
 def _origin_s(container: InputContainer, first_s: float) -> float:
-    """Second 0 on the container's clock: its earliest stream's start, as ffprobe's format start_time.
+    """Return the position of second 0 on the container's clock: its earliest stream's start, as ffprobe's start_time.
 
-    libav knows no start of some files, and of others that of their sound alone.
+    libav does not know the start time of some files, and for others it only knows that of the audio.
 
     Args:
-        container: opened.
-        first_s: when the first frame is presented, on the same clock.
+        container: an open container.
+        first_s: presentation time of the first frame in seconds, on the container's clock.
     """
     said_s = start_s(container)
     return first_s if said_s is None else min(said_s, first_s)
 
 
 def _best(container: InputContainer) -> VideoStream:
-    """The video stream that is meant, of several. Raises NoVideoError if there is none but a cover's picture."""
+    """Return the main video stream. Raises NoVideoError if there is none, or only a cover image."""
     stream = container.streams.best("video")
-    # One whose head is damaged has no decoder.
+    # A stream with a damaged header has no decoder.
     if not isinstance(stream, VideoStream) or getattr(stream, "codec_context", None) is None:
         raise NoVideoError(NO_VIDEO)
     if stream.disposition & Disposition.attached_pic:
@@ -317,7 +366,7 @@ def _best(container: InputContainer) -> VideoStream:
 
 
 def _next_picture(container: InputContainer, stream: VideoStream) -> av.VideoFrame | None:
-    """The next key picture; None where there is none to be had."""
+    """Return the next keyframe, or None if there is none that can be decoded."""
     try:
         return next(_decoded(container, stream), None)
     except av.FFmpegError:
@@ -325,20 +374,21 @@ def _next_picture(container: InputContainer, stream: VideoStream) -> av.VideoFra
 
 
 def _decoded(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
-    """Frames as they are decoded. Raises av.FFmpegError."""
+    """Yield frames in the order in which the decoder returns them. Raises av.FFmpegError."""
     for packet in container.demux(stream):
-        # An empty packet with a stamp repeats the frame before it, as in Theora; decoders take it for an error.
+        # An empty packet with a timestamp repeats the previous frame, as in Theora; decoders treat it as an error.
         if packet.size or packet.dts is None:
             yield from packet.decode()
 
 
 def _is_odd(frame: av.VideoFrame, codec: str) -> bool:
-    """Whether decord would misread what this frame is of."""
-    # Of H.264 with a field in each packet it makes twice the frames.
+    """Return whether decord would misread the stream that a frame belongs to."""
+    # For H.264 with one interlaced field per packet, decord returns twice the number of frames.
     return (frame.interlaced_frame and codec == "h264") or _matrix(frame) != UPRIGHT
 
 
 def _picture(stream: VideoStream, frame: av.VideoFrame) -> Picture:
+    """Return the aspect ratio and color space of a frame after rotation."""
     ratio = sane_ratio(stream.sample_aspect_ratio)
     return Picture(
         sample_aspect_ratio=1 / ratio if _is_lying(_matrix(frame)) else ratio,
@@ -349,17 +399,17 @@ def _picture(stream: VideoStream, frame: av.VideoFrame) -> Picture:
 
 
 def _stream_start_s(stream: VideoStream) -> float:
-    """When the stream starts, on the container's clock."""
+    """Return the start time of the stream in seconds, on the container's clock."""
     return float((stream.start_time or 0) * (stream.time_base or 0))
 
 
 def _stream_end_s(stream: VideoStream, container: InputContainer) -> float | None:
-    """When the stream is said to end, on the container's clock."""
-    # Matroska gives no stream's length but in a tag; libav puts the container's in its place.
+    """Return the declared end time of the stream in seconds, on the container's clock; None if it is not declared."""
+    # Matroska declares the duration of a stream only in a tag; libav substitutes the duration of the container.
     has_own = "matroska" not in container.format.name
     if has_own and stream.duration is not None and stream.time_base is not None:
         return float(stream.duration * stream.time_base) + _stream_start_s(stream)
-    # Some name a language in it.
+    # The name of the tag can include a language.
     tags = (value for name, value in stream.metadata.items() if name.partition("-")[0] == "DURATION")
     if (tag := next(tags, None)) is not None:
         try:
@@ -372,22 +422,29 @@ def _stream_end_s(stream: VideoStream, container: InputContainer) -> float | Non
 
 
 def open_av(path: str) -> Source:
-    """Open with PyAV: frames as their container presents them, each in the first one's size. Raises NoVideoError."""
+    """Open a video with PyAV. All frames are scaled to the size of the first one.
+
+    Args:
+        path: the video file.
+
+    Raises:
+        NoVideoError: the file contains no video that can be decoded.
+    """
     try:
         container = open_container(path)
-        if container.format.name.endswith("_pipe"):  # a picture
+        if container.format.name.endswith("_pipe"):  # a still image
             raise NoVideoError(NO_VIDEO)
         stream = _best(container)
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = THREADS
-        announced_s = _stream_end_s(stream, container)  # now: some containers change their clock as they are read
+        announced_s = _stream_end_s(stream, container)  # before reading: some containers change their clock later
         decoded = _decoded(container, stream)
         first = next(decoded)
     except (av.FFmpegError, OSError, StopIteration) as error:
         raise NoVideoError(NO_VIDEO) from error
     matrix = _matrix(first)
     width, height = (first.height, first.width) if _is_lying(matrix) else (first.width, first.height)
-    # An avi gives its frames no time but that of their place in the file, which is the order of decoding.
+    # AVI has no presentation timestamps; a frame's time follows from its position in the file, in decoding order.
     is_avi = container.format.name == "avi"
     fps = float(stream.average_rate or stream.guessed_rate or 25)
     stamp_s, delay_s = _stamp_s(first, is_avi), 0.0
@@ -395,9 +452,9 @@ def open_av(path: str) -> Source:
         begins = _beginning(path)
         presented_s = begins.at_s
         if is_avi and stamp_s is not None:
-            # The decoder of B-frames holds back some packets, one frame each. A pause that lies between them, as where
-            # the picture starts late, is no part of that delay.
-            # The rate that an avi announces may be a multiple of that of its frames.
+            # With B-frames the decoder delays its output by some packets, one frame each. A pause between these
+            # packets, for example because the video stream starts late, is not part of that delay. The frame rate that
+            # an AVI file declares can be a multiple of the actual rate, so the median step between packets is used.
             steps_s = [after - before for before, after in pairwise(begins.decoded_s)]
             step_s = median(steps_s) if steps_s else 1 / fps
             delay_s = step_s * sum(dts_s < stamp_s - SAME_S for dts_s in begins.decoded_s)
@@ -436,7 +493,7 @@ def open_av(path: str) -> Source:
         decoder=f"PyAV {av.__version__}",
     )
     if announced_s is not None:
-        # What a transport stream says is taken from its last stamp, which may be of another clock.
+        # The declared end of a transport stream is computed from its last timestamp, which may belong to another clock.
         announced_s = None if container.format.name == "mpegts" else announced_s - origin
     return Source(
         info=info,
@@ -450,15 +507,21 @@ def open_av(path: str) -> Source:
 
 
 def _stamp_s(frame: av.VideoFrame, is_avi: bool) -> float | None:
+    """Return the timestamp of a frame in seconds: for AVI the decoding time, otherwise the presentation time."""
     return _seconds(frame.dts if is_avi else frame.pts, frame)
 
 
 def _seconds(ticks: int | None, frame: av.VideoFrame) -> float | None:
+    """Convert ticks of a frame's time base to seconds."""
     return None if ticks is None or frame.time_base is None else float(ticks * frame.time_base)
 
 
 def _packets(path: str) -> int:
-    """About how many there are, one a frame: of what does not say how long it is, by reading it while there is time."""
+    """Return the number of video packets, one per frame, for a file that does not declare its length.
+
+    The packets are read for at most COUNTING_S seconds; after that the total is estimated from the position in the
+    file.
+    """
     until, count = time.monotonic() + COUNTING_S, 0
     try:
         with open_container(path) as container:
@@ -468,30 +531,33 @@ def _packets(path: str) -> int:
                     return round(count * container.size / packet.pos)
             return count
     except (av.FFmpegError, OSError):
-        return 0  # cut short: decoding tells
+        return 0  # truncated: the decoder reports it
 
 
 Matrix = tuple[int, int, int, int]
+"""Signs of a display matrix's elements a, b, c, d."""
 UPRIGHT: Matrix = (1, 0, 0, 1)
+"""Matrix of a frame that is neither rotated nor mirrored."""
 
 
 def _matrix(frame: av.VideoFrame) -> Matrix:
-    """The signs of a display matrix's first four numbers: how a picture is to be turned and mirrored."""
+    """Return the signs of the rotation part of a frame's display matrix, which describes its rotation and mirroring."""
     data = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
         return UPRIGHT
-    a, b, _, c, d, *_ = struct.unpack("=9i", bytes(data))  # type: ignore[call-overload] # it is a buffer
-    # What is turned by a part of a right angle stays as it lies nearest.
+    a, b, _, c, d, *_ = struct.unpack("=9i", bytes(data))  # type: ignore[call-overload] # side data supports the buffer protocol
+    # Other angles are rounded to the nearest multiple of 90 degrees.
     a, b, c, d = (a, 0, 0, d) if abs(a) > abs(b) else (0, b, c, 0)
     return ((a > 0) - (a < 0), (b > 0) - (b < 0), (c > 0) - (c < 0), (d > 0) - (d < 0))
 
 
 def _is_lying(matrix: Matrix) -> bool:
+    """Return whether a display matrix rotates the frame by 90 or 270 degrees."""
     return matrix[0] == 0
 
 
 def _upright(pixels: np.ndarray, matrix: Matrix) -> np.ndarray:
-    """HWC pixels as they are to be seen."""
+    """Return (H, W, 3) pixels after applying a display matrix."""
     if matrix == UPRIGHT:
         return pixels
     a, b, c, d = matrix
@@ -504,7 +570,16 @@ def _upright(pixels: np.ndarray, matrix: Matrix) -> np.ndarray:
 
 
 def serve(pipe: Connection, path: str, size: int) -> None:
-    """Decode `path`, each frame stretched to (size, size) unless size is 0, and send all of it."""
+    """Decode a video and send all messages described in the module's docstring.
+
+    Args:
+        pipe: the connection to send to.
+        path: the video file.
+        size: side length in pixels to which each frame is resized; 0 keeps the original size.
+
+    Raises:
+        BrokenPipeError: the reader closed its end of the pipe.
+    """
     try:
         source = open_source(path)
     except NoVideoError as error:
@@ -529,7 +604,7 @@ def serve(pipe: Connection, path: str, size: int) -> None:
             pipe.send_bytes(np.stack(batch).tobytes())
             times.clear()
             batch.clear()
-        sent_at = time.monotonic()  # not while it waited for a slow reader
+        sent_at = time.monotonic()  # set after sending, to exclude the wait for a slow reader
 
     fault, end_s = None, 0.0
     try:
@@ -545,15 +620,15 @@ def serve(pipe: Connection, path: str, size: int) -> None:
     if count == 0:
         pipe.send("no frame can be decoded; copy the file again, or re-encode it")
         return
-    # Whether PyAV calls the end of a file that is cut short an error depends on its threads.
+    # PyAV reports an error at the end of a truncated file only with some numbers of threads, so compare the times too.
     if (fault is None or source.end_s is None) and is_short(end_s, source.announced_s):
         fault = f"it ends after {end_s:.1f} of the {source.announced_s:.1f} seconds that it announces: {CUT_SHORT}"
     pipe.send({"end_s": end_s, "fault": fault})
 
 
 def end_with_parent() -> None:
-    """Have the kernel kill this process when its parent dies: one that hangs would stay for ever."""
-    with contextlib.suppress(OSError, AttributeError):  # Linux has it
+    """Make the kernel kill this process when its parent dies; a hung decoder would otherwise never exit."""
+    with contextlib.suppress(OSError, AttributeError):  # prctl exists only on Linux
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -562,5 +637,5 @@ if __name__ == "__main__":
     try:
         serve(Connection(int(sys.argv[1])), sys.argv[2], int(sys.argv[3]))
     except BrokenPipeError:
-        # The reader went away: nobody is left to tell.
+        # The reader has closed the pipe, so there is no process to report to.
         os._exit(0)
