@@ -16,7 +16,17 @@ if TYPE_CHECKING:
 
 
 def moving_square(count: int, *, width: int = 64, height: int = 48, seed: int = 0) -> list[np.ndarray]:
-    """Return frames, HWC uint8 RGB, of a bright square that moves over a static background; all frames differ."""
+    """Return frames of a bright square that moves over a static background; all frames differ.
+
+    Args:
+        count: number of frames.
+        width: width in pixels.
+        height: height in pixels.
+        seed: seed of the random background.
+
+    Returns:
+        HWC uint8 RGB frames.
+    """
     rng = np.random.default_rng(seed)
     ground = rng.integers(0, 90, (height, width, 3), dtype=np.uint8)
     frames = []
@@ -109,12 +119,23 @@ def lossless(path: Path, frames: list[np.ndarray]) -> Path:
 
 
 def write_index_lines(path: Path, lines: list[dict[str, Any]]) -> Path:
+    """Write objects as JSON lines and return the path."""
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     return path
 
 
 def square_sample(video: str, query: str, span: tuple[int, int], **more: Any) -> dict[str, Any]:
-    """Return a sample, as a JSON object, whose boxes follow the square of `moving_square` in a 64x48 video."""
+    """Return a sample whose boxes follow the square of `moving_square` in a 64x48 video.
+
+    Args:
+        video: key of the video.
+        query: text of the query.
+        span: half-open frame range.
+        **more: other fields of the sample.
+
+    Returns:
+        An object for `write_index_lines`.
+    """
     boxes = []
     for number in range(*span):
         x, y = (number * 2) % 48, 10 + number % 8

@@ -72,7 +72,11 @@ class Layout:
     """Number of feature channels that the model takes; None accepts any number."""
 
     def axis(self, clip_frames: np.ndarray) -> StepAxis:
-        """Return the time axis for clips with the frame ranges `clip_frames`: int (clip, 2), half-open."""
+        """Return the time axis of a video.
+
+        Args:
+            clip_frames: int (clip, 2), half-open frame ranges of the video's clips.
+        """
         return step_axis(clip_frames, self.segment, max_steps=self.max_steps)
 
     def read(self, store: FeatureStore, key: str) -> VideoFeatures:
@@ -146,6 +150,9 @@ def collate(examples: Sequence[Example]) -> Batch:
 
     Examples that share one feature array keep sharing it in the batch. The batch has a target only if all examples
     have one.
+
+    Args:
+        examples: at least one example, all with the same number of feature channels.
     """
     targets = [example.target for example in examples if example.target is not None]
     target = None

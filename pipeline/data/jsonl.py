@@ -103,6 +103,13 @@ def _sample(record: PlainRecord, *, default_id: str) -> Sample:
 
 
 def box_rows(boxes: Sequence[BoxSides | None]) -> np.ndarray:
-    """Return boxes as float32 (frame, 4): NaN for a missing box, infinity for a number too large for float32."""
+    """Convert boxes to an array.
+
+    Args:
+        boxes: one xyxy box per frame, or None for a missing box.
+
+    Returns:
+        float32 (frame, 4): NaN for a missing box, infinity for a number too large for float32.
+    """
     with np.errstate(over="ignore"):
         return np.array([box or (np.nan,) * 4 for box in boxes], np.float32).reshape(-1, 4)

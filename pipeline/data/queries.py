@@ -53,6 +53,10 @@ def can_stand_for(now: str, then: str) -> bool:
 
     Encodings from before queries were normalized have names without the suffix `_RULES`. They are compatible, because
     normalization does not change the vectors of plain sentences; docs/decisions.md has the figures.
+
+    Args:
+        now: name of the current encoding, from `encoding_name`.
+        then: name of the encoding that the model was trained with.
     """
     return now == then or now == then + _RULES
 

@@ -86,7 +86,12 @@ def facts_fault(record: Facts) -> Fault | None:
 
 
 def beyond_video(record: Facts, frame_count: int) -> Fault | None:
-    """Return the fault if the span or the segment ends after a video of `frame_count` frames, else None."""
+    """Return the fault of a span or segment that ends after the video, or None.
+
+    Args:
+        record: the record to check.
+        frame_count: number of frames of the video.
+    """
     if record.span[1] > frame_count:
         return Fault(
             rule="span outside video",
@@ -126,7 +131,12 @@ def unusable_boxes(boxes: np.ndarray, width: np.ndarray, height: np.ndarray) -> 
 
 
 def count_fault(boxes: int, span: Span) -> Fault | None:
-    """Return the fault if the number of boxes is not the number of frames of the span, else None."""
+    """Return the fault if there is not exactly one box per frame of a span, else None.
+
+    Args:
+        boxes: number of boxes; a null box counts.
+        span: half-open frame range.
+    """
     frames = max(0, span[1] - span[0])
     if boxes == frames:
         return None

@@ -36,11 +36,25 @@ class StepAxis:
         return np.concatenate([[self.segment[0]], inner, [self.segment[1]]])
 
     def to_frames(self, steps: np.ndarray) -> np.ndarray:
-        """Convert positions on the step axis to the frame axis, clamped to the segment."""
+        """Convert positions on the step axis to the frame axis.
+
+        Args:
+            steps: float (n,), positions in time steps; positions outside [0, T] are clamped.
+
+        Returns:
+            float64 (n,), positions in frames, inside the segment.
+        """
         return np.interp(steps, np.arange(self.steps + 1), self.edges)
 
     def to_steps(self, frames: np.ndarray) -> np.ndarray:
-        """Convert positions on the frame axis to the step axis, clamped to [0, T]."""
+        """Convert positions on the frame axis to the step axis.
+
+        Args:
+            frames: float (n,), positions in frames; positions outside the segment are clamped.
+
+        Returns:
+            float64 (n,), positions in time steps, in [0, T].
+        """
         return np.interp(frames, self.edges, np.arange(self.steps + 1))
 
 

@@ -104,6 +104,10 @@ def with_facts(samples: Sequence[Sample], store: FeatureStore) -> list[Sample]:
 
     A size from the index is kept, because `GroundingDataset` rejects a size that differs from the store's. Samples of
     videos that are missing from the store are returned unchanged.
+
+    Args:
+        samples: samples of an index.
+        store: an open feature store.
     """
     records = {key: store.record(key) for key in {sample.video for sample in samples}}
     return [

@@ -66,12 +66,25 @@ def read_predictions(path: Path) -> dict[str, Prediction]:
 
 
 def write_predictions(path: Path, results: Iterable[tuple[Sample, Tube]]) -> None:
-    """Write tubes and their scores as JSON lines. Raises OutputError if the file cannot be written."""
+    """Write tubes and their scores as JSON lines.
+
+    Args:
+        path: the file to write.
+        results: samples, each with its predicted tube.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     write_text(path, "".join(_line(sample, tube) for sample, tube in results))
 
 
 def tube_prediction(sample: Sample, tube: Tube) -> Prediction:
-    """Convert a tube to a prediction for a sample."""
+    """Convert a tube to a prediction with one box per frame.
+
+    Args:
+        sample: the sample that the tube was predicted for.
+        tube: the predicted tube.
+    """
     return Prediction(id=sample.id, span=tube.span, frames=np.arange(*tube.span), boxes=tube.boxes)
 
 

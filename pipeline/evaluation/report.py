@@ -177,7 +177,14 @@ def compare_reports(before: Path, after: Path) -> Comparison:
 
 
 def report_columns(content: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Return the metrics of each sample in a report; see `pipeline.evaluation.score.metric_columns`."""
+    """Return the metrics of each sample in a report.
+
+    Args:
+        content: a report that `read_report` returned.
+
+    Returns:
+        Columns as `pipeline.evaluation.score.metric_columns` returns them.
+    """
     scores = [
         SampleScore(**{key: math.nan if line[key] is None else line[key] for key in ("tiou", "viou")})
         for line in content["samples"]

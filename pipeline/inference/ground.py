@@ -56,7 +56,15 @@ def ground(
 
 
 def write_json(grounding: Grounding, path: Path) -> None:
-    """Write a grounding as JSON, with one box in source pixels per frame. Raises OutputError if writing fails."""
+    """Write a grounding as JSON, with one box in source pixels for each frame of the span.
+
+    Args:
+        grounding: the result of `ground` or of a predictor.
+        path: the file to write.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     start, end = grounding.tube.span
     start_s, end_s = grounding.span_s
     record = grounding.record

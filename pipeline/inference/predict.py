@@ -66,19 +66,42 @@ def _check_finite(answer: Answer, batch: Batch) -> None:
 
 
 def differing_settings(settings: RunSettings, store: FeatureStore) -> list[str]:
-    """Return the names of the extraction settings in which a store differs from the one a run was trained with."""
+    """Return the names of the extraction settings in which a store differs from the one a run was trained with.
+
+    Args:
+        settings: settings of the run.
+        store: the feature store to check.
+    """
     return sorted(name for name, value in settings.features.items() if store.settings.get(name) != value)
 
 
 def check_encoding(settings: RunSettings, run: Path) -> None:
-    """Raise CheckpointError if the word vectors are not the ones that the run was trained with."""
+    """Check that the word vectors are the ones that a run was trained with.
+
+    Args:
+        settings: settings of the run.
+        run: folder of the run, for error messages.
+
+    Raises:
+        CheckpointError: the word vectors differ, for example because their file has changed.
+        MissingInputError: the file of word vectors does not exist.
+    """
     now = encoding_name(settings.config.extract)
     if not can_stand_for(now, settings.encoding):
         raise CheckpointError(f"{run}: learnt from the word vectors {settings.encoding!r}, not {now!r}; restore them")
 
 
 def check_features(settings: RunSettings, store: FeatureStore, run: Path) -> None:
-    """Raise CheckpointError if a store has other extraction settings than the one the run was trained with."""
+    """Check that a store has the extraction settings that a run was trained with.
+
+    Args:
+        settings: settings of the run.
+        store: the feature store to check.
+        run: folder of the run, for error messages.
+
+    Raises:
+        CheckpointError: a setting differs.
+    """
     if differing := differing_settings(settings, store):
         raise CheckpointError(
             f"{run}: learnt from features with another {', '.join(differing)} than those of {store.place}; "

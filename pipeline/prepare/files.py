@@ -54,7 +54,16 @@ def size_of(record: Any, where: str) -> tuple[int, int]:  # noqa: ANN401 - JSON
 
 
 def check_size(width: int, height: int, where: str) -> tuple[int, int]:
-    """Return width and height unchanged. Raises AnnotationError unless both are from 1 to `MAX_PIXELS`."""
+    """Check a frame size, and return its width and height unchanged.
+
+    Args:
+        width: width in pixels.
+        height: height in pixels.
+        where: location of the record, for error messages.
+
+    Raises:
+        AnnotationError: a value is not from 1 to `MAX_PIXELS`.
+    """
     if not all(1 <= side <= MAX_PIXELS for side in (width, height)):
         raise AnnotationError(f"{where}: its picture is {_shown(width)}x{_shown(height)}; {_REMEDY}")
     return width, height
@@ -79,7 +88,16 @@ def frame_of(record: Any, key: str, where: str) -> int:  # noqa: ANN401 - JSON
 
 
 def number_of(record: Any, key: str, where: str) -> float:  # noqa: ANN401 - JSON
-    """Return a number of a record; it may be infinite. Raises AnnotationError if it is missing or not a number."""
+    """Return a number of a record as float; it may be infinite.
+
+    Args:
+        record: one JSON value; it should be an object.
+        key: name of the field.
+        where: location of the record, for error messages.
+
+    Raises:
+        AnnotationError: the value is missing or not a number.
+    """
     return as_float(field(record, key, (int, float), where))
 
 
