@@ -1,4 +1,4 @@
-"""Ways to damage files and folders, for tests of what reads them."""
+"""Damage files and folders, for tests of the code that reads them."""
 
 from __future__ import annotations
 
@@ -15,17 +15,21 @@ class Harm:
     """One way to damage one file or folder."""
 
     path: Path
-    """Relative to the folder that holds all files of a test."""
+    """Path relative to the folder that contains all files of a test."""
     name: str
-    """What is done."""
+    """Description of the damage."""
     content: Callable[[bytes], bytes] | None = None
-    """The damaged content; None deletes the file or folder."""
+    """Function from the content to the damaged content; None deletes the file or folder."""
 
     def __str__(self) -> str:
         return f"{self.path.as_posix()}: {self.name}"
 
     def apply(self, root: Path) -> None:
-        """Damage a copy of the files."""
+        """Damage the file or folder.
+
+        Args:
+            root: a copy of the folder that contains all files of a test.
+        """
         path = root / self.path
         if self.content is not None:
             path.write_bytes(self.content(path.read_bytes()))
@@ -36,7 +40,7 @@ class Harm:
 
 
 def flipped(bit: int) -> Callable[[bytes], bytes]:
-    """Flip one bit of a file."""
+    """Return a function that flips bit number `bit`; bit 0 is the least significant bit of the first byte."""
 
     def flip(content: bytes) -> bytes:
         damaged = bytearray(content)
@@ -47,17 +51,17 @@ def flipped(bit: int) -> Callable[[bytes], bytes]:
 
 
 def harms_of_file(root: Path, path: Path, *, flips: int | None, seed: int = 0) -> Iterator[Harm]:
-    """Flip bits of a file, truncate it, delete it.
+    """Yield ways to damage one file: flip single bits, truncate it, and delete it.
 
     Args:
-        root: the folder that holds all files.
-        path: the file, relative to it.
-        flips: bits to flip, one a time, at positions that the seed chooses; None flips each bit.
-        seed: for the positions.
+        root: the folder that contains all files.
+        path: the file, relative to `root`.
+        flips: number of random bits to flip, one in each copy; None flips each bit of the file.
+        seed: seed for the positions of the bits.
     """
     size = (root / path).stat().st_size
     bits = range(8 * size)
-    # A file's own positions, whatever other files there are.
+    # The positions depend only on the file itself, not on the other files.
     chosen = bits if flips is None else random.Random(f"{seed} {path.name} {size}").sample(bits, min(flips, len(bits)))
     for bit in chosen:
         yield Harm(path=path, name=f"bit {bit} flipped", content=flipped(bit))
@@ -67,5 +71,5 @@ def harms_of_file(root: Path, path: Path, *, flips: int | None, seed: int = 0) -
 
 
 def harms_of_folder(path: Path) -> Iterator[Harm]:
-    """Delete a folder."""
+    """Yield ways to damage a folder: delete it."""
     yield Harm(path=path, name="deleted with all that it holds")

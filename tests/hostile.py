@@ -1,4 +1,4 @@
-"""Hostile texts, and damage to files of every kind that a command reads: drawn by hypothesis, applied to copies."""
+"""Hypothesis strategies for hostile texts and for damage to files of every kind that a command reads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import torch
 from hypothesis import strategies as st
 
 DEEP = 100_000
-"""Levels of nested JSON: far beyond the interpreter's recursion limit."""
+"""Depth of nested JSON, far beyond the interpreter's recursion limit."""
 NUMBERS = ("0", "-1", "1", "2.5", "1e308", "-1e999", "nan", "inf", "-inf", "9" * 30, "1_000", "0x10", "٣", "1e-400")
 TEXTS = (
     *NUMBERS,
@@ -105,7 +105,7 @@ TEXTS = (
     "a.mp4",
 )
 READ_ONLY_TEXTS = ("/", "/dev/null")
-"""For what a command reads: as outputs they could harm the machine that runs the tests."""
+"""Texts for inputs only: as outputs they could damage the machine that runs the tests."""
 
 texts = st.one_of(st.sampled_from(TEXTS), st.text(max_size=20))
 numbers = st.one_of(st.sampled_from(NUMBERS), st.integers().map(str), st.floats().map(str))
@@ -141,21 +141,21 @@ _KINDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Damage:
-    """One change to one file: what is done, where in the file, and which of some values is put there."""
+    """One change to one file: the kind of change, its position, and the value to insert."""
 
     file: str
-    """Below the workspace."""
+    """Path relative to the workspace."""
     kind: str
     where: float
-    """In [0, 1): a share of the file's length, or of its nodes, lines or cells."""
+    """Position in [0, 1), as a fraction of the file's length or of its number of nodes, lines or columns."""
     which: int
-    """Number of a value, modulo how many there are."""
+    """Index of the value, modulo the number of values."""
 
     def apply(self, root: Path) -> None:
-        """Change the file; one of which nothing is left to change stays as it is."""
+        """Change the file below `root`; a file that is missing or can no longer be parsed is left unchanged."""
         path = root / self.file
         if path.is_file():
-            with suppress(ValueError, RecursionError, OverflowError):  # it was damaged before, in another way
+            with suppress(ValueError, RecursionError, OverflowError):  # an earlier damage made it unreadable
                 self._apply(path)
 
     def _apply(self, path: Path) -> None:
@@ -222,7 +222,7 @@ class Damage:
         return "\n".join(line.encode("utf-8", "replace").decode() for line in lines) + "\n"
 
     def _json(self, text: str) -> str:
-        """Change one node of a JSON text: what it is replaced by need be no JSON."""
+        """Replace or remove one node of a JSON text; the replacement may be invalid JSON."""
         content = json.loads(text)
         nodes = list(_nodes(content))
         parent, key = nodes[int(self.where * len(nodes))]
@@ -238,7 +238,7 @@ class Damage:
         return json.dumps(content).replace('"@@HERE@@"', value)
 
     def _weights(self, content: bytes) -> bytes:
-        """Change the JSON in front of the tensors, or fill some of them with ones: NaN, if they are floats."""
+        """Change the JSON header, or set up to 64 bytes of the tensors to 0xFF, which makes floats NaN."""
         size = int.from_bytes(content[:8], "little")
         head, body = content[8 : 8 + size], content[8 + size :]
         if self.kind == "ones":
@@ -250,7 +250,7 @@ class Damage:
     def _table(self, path: Path) -> None:
         try:
             table = pq.read_table(path)
-        except OSError as error:  # what arrow raises for damaged pages
+        except OSError as error:  # Arrow raises it for damaged pages
             raise ValueError(str(error)) from error
         columns, schema = table.to_pydict(), table.schema
         name = list(columns)[int(self.where * len(columns))]
@@ -272,12 +272,12 @@ class Damage:
             try:
                 changed = pa.table(columns).replace_schema_metadata(schema.metadata)
             except (pa.ArrowException, ValueError, TypeError, OverflowError):
-                return  # no Parquet file can hold it
+                return  # Parquet cannot store such a table
         pq.write_table(changed, path)
 
 
 def damages(files: list[str]) -> st.SearchStrategy[Damage]:
-    """Damage to any of some files, of the kinds that suit it."""
+    """Return a strategy for damage to one of the files; the kinds of damage depend on the file type."""
 
     def of(file: str) -> st.SearchStrategy[Damage]:
         kinds = (*_BYTES, *_KINDS.get(Path(file).suffix, ()) * 3)
@@ -285,7 +285,7 @@ def damages(files: list[str]) -> st.SearchStrategy[Damage]:
             Damage,
             file=st.just(file),
             kind=st.sampled_from(kinds),
-            # Not `integers`, which prefers small ones: the whole file counts alike.
+            # `integers` prefers small numbers; `sampled_from` covers the file evenly.
             where=st.sampled_from(range(1000)).map(lambda number: number / 1000),
             which=st.sampled_from(range(5000)),
         )
@@ -294,20 +294,20 @@ def damages(files: list[str]) -> st.SearchStrategy[Damage]:
 
 
 def copied(source: Path, target: Path) -> Path:
-    """A copy of a workspace, in place of what lies at `target`."""
+    """Copy a workspace to `target`, replacing an existing folder, and return `target`."""
     shutil.rmtree(target, ignore_errors=True)
     return shutil.copytree(source, target, symlinks=True)
 
 
 def one_error(stderr: str) -> bool:
-    """Whether a failed command's last line is its error, and the only one."""
+    """Return whether the output has exactly one error line and ends with it."""
     lines = [line for line in re.split(r"\r?\n", stderr) if line]
     found = [line for line in lines if line.startswith(("Error: ", "Failed: "))]
     return len(found) == 1 and lines[-1] == found[0]
 
 
 def _nodes(content: Any) -> Iterator[tuple[Any, Any]]:
-    """Each value of a JSON document, as its parent and its key there."""
+    """Yield the parent and the key of each value in a JSON document; None and None for the root."""
     yield None, None
     stack = [content] if isinstance(content, dict | list) else []
     while stack:

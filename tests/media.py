@@ -1,4 +1,4 @@
-"""Videos and indexes that the tests make themselves."""
+"""Create small videos and indexes for the tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,17 @@ if TYPE_CHECKING:
 
 
 def moving_square(count: int, *, width: int = 64, height: int = 48, seed: int = 0) -> list[np.ndarray]:
-    """Frames, HWC uint8: a bright square crosses a fixed ground; no two frames are alike."""
+    """Return frames of a bright square that moves over a static background; all frames differ.
+
+    Args:
+        count: number of frames.
+        width: width in pixels.
+        height: height in pixels.
+        seed: seed of the random background.
+
+    Returns:
+        HWC uint8 RGB frames.
+    """
     rng = np.random.default_rng(seed)
     ground = rng.integers(0, 90, (height, width, 3), dtype=np.uint8)
     frames = []
@@ -43,7 +53,24 @@ def write_video(
     container: dict[str, str] | None = None,
     title: str | None = None,
 ) -> Path:
-    """Encode frames at a rate or each at its own time, with as much silence in the codec `sound`."""
+    """Encode frames as a video file.
+
+    Args:
+        path: the file to write.
+        frames: HWC uint8 RGB, all of the same size.
+        codec: video codec, by FFmpeg's name.
+        pixels: pixel format, by FFmpeg's name.
+        rate: frames per second.
+        sound: codec of a silent audio stream of the same length; None adds no audio.
+        times_s: presentation time of each frame in seconds; None spaces the frames evenly.
+        options: options of the video encoder.
+        form: container format; None derives it from the file name.
+        container: options of the container.
+        title: title in the metadata.
+
+    Returns:
+        `path`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     height, width = frames[0].shape[:2]
     with av.open(str(path), "w", format=form, options=container or {}) as out:
@@ -72,7 +99,7 @@ def write_video(
 
 
 def side_by_side(path: Path, *videos: list[np.ndarray]) -> Path:
-    """Encode videos as the streams of one file."""
+    """Encode several videos as the streams of one file, at 10 frames per second, and return its path."""
     with av.open(str(path), "w") as out:
         streams = [out.add_stream("mpeg4", rate=10) for _ in videos]
         for stream, frames in zip(streams, videos, strict=True):
@@ -87,17 +114,28 @@ def side_by_side(path: Path, *videos: list[np.ndarray]) -> Path:
 
 
 def lossless(path: Path, frames: list[np.ndarray]) -> Path:
-    """Encode frames so that they decode to the same bytes."""
+    """Encode frames losslessly, so that they decode to the same pixels."""
     return write_video(path, frames, codec="ffv1", pixels="bgr0")
 
 
 def write_index_lines(path: Path, lines: list[dict[str, Any]]) -> Path:
+    """Write objects as JSON lines and return the path."""
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     return path
 
 
 def square_sample(video: str, query: str, span: tuple[int, int], **more: Any) -> dict[str, Any]:
-    """A sample that follows the square of `moving_square` in a 64x48 video."""
+    """Return a sample whose boxes follow the square of `moving_square` in a 64x48 video.
+
+    Args:
+        video: key of the video.
+        query: text of the query.
+        span: half-open frame range.
+        **more: other fields of the sample.
+
+    Returns:
+        An object for `write_index_lines`.
+    """
     boxes = []
     for number in range(*span):
         x, y = (number * 2) % 48, 10 + number % 8

@@ -1,4 +1,4 @@
-"""JSON with one value replaced, for readers that must answer every such file with one line."""
+"""Mutated JSON documents, for tests that readers accept them or raise a one-line error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BAD_VALUES: tuple[Any, ...] = (
 
 
 def mutations(content: Any) -> Iterator[tuple[str, Any]]:
-    """Copies of a JSON document, each with one value replaced or taken away, and what was done."""
+    """Yield copies of a JSON document with one value replaced or removed, each with a description of the change."""
     for path in _paths(content):
         for value in BAD_VALUES:
             yield f"{path} = {str(value)[:20]!a}", _replaced(content, path, value)

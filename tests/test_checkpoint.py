@@ -163,7 +163,7 @@ def test_damage_does_not_change_results(root: Path, run: Path, name: str) -> Non
     blob = (run / name).read_bytes()
     refusals: list[str] = []
     for number, damaged in enumerate(damages(blob, seed=len(name))):
-        goes_on = number % (10 if damaged and len(damaged) == len(blob) else 3) == 0  # it costs more than an answer
+        goes_on = number % (10 if damaged and len(damaged) == len(blob) else 3) == 0  # slower than predicting
         for other in FILES:
             shutil.copyfile(root / "run" / other, run / other)
         (run / name).unlink()
@@ -245,7 +245,7 @@ def test_runs_of_earlier_versions_load_and_resume(root: Path, run: Path) -> None
     assert is_same(answer(root, run), expected)
     assert read_log(run) == before
     with (run / LOG).open("a") as log:
-        log.write("{")  # of an epoch that was not saved
+        log.write("{")  # a partial line of an epoch that was not saved
     with pytest.raises(CheckpointError, match="log.jsonl:3: damaged"):
         train(config_of(root, epochs=3), run)
     as_before(shutil.copytree(root / "run", run, dirs_exist_ok=True))
@@ -437,7 +437,7 @@ def test_non_finite_update_is_skipped_and_counted(
     assert np.isfinite(first.total)
     assert [json.loads(line)["skipped"] for line in (tmp_path / "run" / LOG).read_text().splitlines()] == [1, 0]
     state = load_archive(tmp_path / "run" / TRAINING)["state"]
-    assert state["schedule"]["last_epoch"] == 3  # of four steps
+    assert state["schedule"]["last_epoch"] == 3  # three of four steps
     assert {int(part["step"]) for part in state["optimiser"]["state"].values()} == {3}
 
 

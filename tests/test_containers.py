@@ -1,4 +1,4 @@
-"""A path is a file's name whatever it looks like, and a file cannot have another one opened."""
+"""A path is always treated as a file name, and opening a file never opens another one that it refers to."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ LISTS = {
 
 @pytest.mark.parametrize("kind", LISTS)
 def test_a_list_of_files_opens_none(tmp_path: Path, kind: str) -> None:
-    """A FIFO stands for the other file: whoever opens it waits for a writer."""
+    """The file that the list refers to is a FIFO, so opening it would block until there is a writer."""
     os.mkfifo(tmp_path / "other.mp4")
     path = tmp_path / "x.mp4"
     path.write_text(LISTS[kind].format(other="other.mp4"))
@@ -109,7 +109,7 @@ def test_a_list_of_a_video_is_none(tmp_path: Path, video: Path) -> None:
 
 
 def test_numbered_pictures_are_not_looked_for(tmp_path: Path, video: Path) -> None:
-    """Libav takes such a name for all pictures whose names fit."""
+    """Libav would treat such a name as a pattern and open all matching images."""
     path = tmp_path / "x%d.jpg"
     shutil.copy(video, path)
     os.mkfifo(tmp_path / "x1.jpg")

@@ -1,4 +1,4 @@
-"""What nobody expected: one line, a report that can be attached, and a traceback for who asks for it."""
+"""Unexpected errors: a one-line message, a crash report to attach to an issue, and a traceback on request."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ Break = Callable[[BaseException | Callable[[], object]], None]
 
 @pytest.fixture
 def crashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of reports, in a cache of its own."""
+    """Return the folder of crash reports, in a temporary cache folder."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "gkcmn-pipe" / "crashes"
 
 
 @pytest.fixture
 def broken(monkeypatch: pytest.MonkeyPatch, crashes: Path) -> Break:
-    """Has the command `config` raise an error, or do something else, at its end."""
+    """Return a function that makes the command `config` raise an exception or call a function."""
 
     def set_it(what: BaseException | Callable[[], object]) -> None:
         def config_toml(*_: object) -> str:
@@ -56,7 +56,7 @@ def report_of(result: Result) -> Path:
 
 
 class PanicError(BaseException):
-    """As pyo3 raises where Rust panics: no Exception."""
+    """Like the exception that PyO3 raises when Rust panics; it is not a subclass of Exception."""
 
 
 UNEXPECTED = [
@@ -213,7 +213,7 @@ def test_sigterm_unwinds_as_ctrl_c_does(broken: Break, tmp_path: Path) -> None:
         try:
             wait()
         except KeyboardInterrupt as error:
-            raise RuntimeError("worker died") from error  # as a library may
+            raise RuntimeError("worker died") from error  # as a library might do
 
     for what in (wait, wait_in_vain):
         broken(what)

@@ -1,7 +1,7 @@
-"""Damaged files: every command gives the result that it gave before, or one line and exit code 1.
+"""Damaged files: each command either gives the same result as before, or fails with a one-line error and exit code 1.
 
-`GKCMN_DAMAGE_FLIPS=40 pytest tests/test_damage.py` flips 40 bits of each file, and takes every way to cut it; without
-it, each kind of file is damaged in a few ways, which a seed chooses.
+`GKCMN_DAMAGE_FLIPS=40 pytest tests/test_damage.py` flips 40 bits of each file and tries every truncation. Without the
+variable, two ways to damage one file of each kind are chosen with a fixed seed.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ SMALL_MODEL = [
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """Files or folders that hold the same kind of thing."""
+    """Files or folders with the same kind of content."""
 
     glob: str
-    """Below the folder of all files; of folders it ends in a slash."""
+    """Pattern relative to the folder with all files; a pattern for folders ends in a slash."""
     is_in_store: bool = True
-    """Whether `verify` covers it."""
+    """Whether `verify` checks it."""
     is_known: bool = True
-    """Whether anything else in the store says that it must be there."""
+    """Whether other data in the store refers to it, so that `verify` can detect that it is missing."""
 
 
 KINDS = [
@@ -85,12 +85,12 @@ KINDS = [
     Kind(glob="s.zarr/text/*/*/*/"),
     Kind(glob="index.parquet", is_in_store=False),
 ]
-"""What is damaged. A kind of file that commands read and that is not here is not tested."""
+"""Kinds of files and folders to damage. Kinds that are not listed are not tested."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A cache of parsed word vectors that is gone afterwards."""
+    """Use a temporary cache folder for parsed word vectors."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
@@ -98,7 +98,7 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of two videos, an index, and a run of one epoch."""
+    """Create undamaged files: a store of two videos, an index, word vectors and a run of one epoch."""
     root = tmp_path_factory.mktemp("sound")
     store = FeatureStore.open_for(root / "s.zarr", SETTINGS)
     for seed, (key, clips) in enumerate({"a.mp4": CLIPS_PER_SHARD + 2, "deep/b.mp4": 5}.items()):
@@ -127,7 +127,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(root: Path, *words: str) -> Result:
-    """Run a command in the folder of all files."""
+    """Run a command in the folder `root`, which contains all files."""
     before = Path.cwd()
     os.chdir(root)
     try:
@@ -150,7 +150,7 @@ def trained(root: Path) -> tuple[Result, object]:
     result = command(root, *TRAIN, "--out", "again")
     if result.exit_code != 0:
         return result, None
-    # Each run has a name of its own in the file's metadata, so only the weights are compared.
+    # The metadata contains a name that differs between runs, so compare only the weights.
     weights = load_file(root / "again" / "model.safetensors")
     return result, {name: weight.tobytes() for name, weight in weights.items()}
 
@@ -174,12 +174,12 @@ OTHERS: dict[str, Callable[[Path], tuple[Result, object]]] = {
 
 
 def chosen(sound: Path) -> Iterator[tuple[Kind, Harm]]:
-    """Each way to damage each file; two of them for one file of each kind, unless all are asked for."""
+    """Yield ways to damage files: two for one file of each kind, or all for every file if `FLIPS` is set."""
     for kind in KINDS:
         found = sorted(sound.glob(kind.glob))
         paths = [path.relative_to(sound) for path in found if path.is_dir() == kind.glob.endswith("/")]
         assert paths, kind
-        rng = random.Random(f"{kind.glob} {len(paths)}")  # names of generations are not the same in each run
+        rng = random.Random(f"{kind.glob} {len(paths)}")  # the paths contain version names that differ between runs
         for path in paths if FLIPS else [rng.choice(paths)]:
             if kind.glob.endswith("/"):
                 harms = list(harms_of_folder(path))
@@ -200,7 +200,7 @@ def is_one_line(result: Result) -> bool:
 
 
 def test_damage_is_told_or_does_no_harm(sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The figure takes half the time, and holds nothing to compare.
+    # Skip the figure: it takes half the time and is not compared.
     monkeypatch.setattr("pipeline.evaluation.evaluate.write_figure", lambda *_: None)
     root = tmp_path / "copy"
     copy(sound, root)
@@ -214,15 +214,15 @@ def test_damage_is_told_or_does_no_harm(sound: Path, tmp_path: Path, monkeypatch
             result, content = evaluated(root) if name == "evaluate" else OTHERS[name](root)
             if result.exit_code != 0 or content != expected[name]:
                 differing.append(name)
-                # What a store lists may be gone whole: then less is listed, and queries are encoded again.
+                # If an entry that nothing refers to is missing, `inspect` lists less and queries are encoded again.
                 is_unknown = not kind.is_known and name.startswith(("inspect", "text")) and result.exit_code == 0
                 assert is_unknown or is_one_line(result), (harm, name, result.output, result.exception)
             if FLIPS:
-                copy(sound, root, harm)  # the command may have mended it
+                copy(sound, root, harm)  # the command may have repaired it
         if kind.is_in_store:
-            # A fault is a line on standard output, and so a result; where there is none to read, there is an error.
+            # `verify` lists damage on standard output, as a result; a store that cannot be opened is an error.
             assert audit.exit_code == 0 or is_one_line(audit) or " faulty" in audit.stdout, (harm, audit.exception)
-            # What nothing else tells of cannot be missed.
+            # `verify` cannot detect that an entry is missing if nothing refers to it.
             assert audit.exit_code == 1 or not (differing and kind.is_known), (harm, differing, audit.output)
             if FLIPS or not number % 2:
                 check_repair(root, sound, harm)
@@ -230,7 +230,7 @@ def test_damage_is_told_or_does_no_harm(sound: Path, tmp_path: Path, monkeypatch
 
 
 def copy(sound: Path, root: Path, harm: Harm | None = None) -> None:
-    """Begin anew with files that are sound but for one harm."""
+    """Replace `root` with a copy of the undamaged files, and then apply one harm to it."""
     shutil.rmtree(root, ignore_errors=True)
     shutil.copytree(sound, root)
     if harm is not None:
@@ -238,7 +238,7 @@ def copy(sound: Path, root: Path, harm: Harm | None = None) -> None:
 
 
 def check_repair(root: Path, sound: Path, harm: Harm) -> None:
-    """What `verify --repair` has mended is sound."""
+    """Check that `verify --repair` succeeds and that `verify` then finds no damage."""
     copy(sound, root, harm)
     for words in (["verify", "s.zarr", "--repair"], ["verify", "s.zarr"]):
         result = command(root, *words)

@@ -1,4 +1,4 @@
-"""What lies in the working folder or stands in the environment breaks no command; help can be read."""
+"""Files in the working folder and environment variables do not break commands, and help texts are readable."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def commands(group: click.Group = main, *names: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Every command and group, with its names."""
+    """Yield every command and group, with the words that call it."""
     yield names, group
     for name, command in group.commands.items():
         if isinstance(command, click.Group):
@@ -36,7 +36,7 @@ LEAVES = {names: command for names, command in ALL.items() if not isinstance(com
 
 
 def python_cli(*args: str, folder: Path, **environ: str | bytes) -> subprocess.CompletedProcess[bytes]:
-    """Run `python -m cli` in a folder."""
+    """Run `python -m cli` in a folder, with additional environment variables."""
     base = {name: value for name, value in os.environb.items() if not name.startswith(b"GKCMN_")}
     variables = {os.fsencode(name): os.fsencode(value) for name, value in environ.items()}
     search = os.fsencode(environ.get("PYTHONPATH", "")) + b":" + os.fsencode(ROOT)
@@ -53,14 +53,14 @@ def python_cli(*args: str, folder: Path, **environ: str | bytes) -> subprocess.C
 @pytest.mark.parametrize("names", ALL, ids=" ".join)
 def test_help_can_be_read(names: tuple[str, ...], width: int) -> None:
     text = CliRunner().invoke(main, [*names, "--help"], terminal_width=width).output
-    assert not re.search(r"\\[bf]|[\b\f]", text)  # click's marks, as letters or as themselves
+    assert not re.search(r"\\[bf]|[\b\f]", text)  # click's formatting marks, escaped or raw
     for option in ALL[names].params:
         assert isinstance(option, click.Argument) or getattr(option, "help", None), option.name
     if names in LEAVES:
         lines = text.splitlines()
         (example,) = (lines[number + 1] for number, line in enumerate(lines) if line.strip() == "Example:")
         assert example.strip().startswith(" ".join(("gkcmn-pipe", *names)))
-        assert f"Example:\n  {example.strip()}" in str(LEAVES[names].epilog)  # whole, however wide the terminal is
+        assert f"Example:\n  {example.strip()}" in str(LEAVES[names].epilog)  # unwrapped at any terminal width
 
 
 def test_each_example_of_the_first_round_has_a_line() -> None:
@@ -74,7 +74,7 @@ def test_each_example_of_the_first_round_has_a_line() -> None:
 
 @pytest.fixture
 def shadows(tmp_path: Path) -> Path:
-    """A folder with modules that end whoever imports them."""
+    """Create a folder with modules of common names that exit when they are imported."""
     for name in ("extract", "model", "pipeline", "torch", "numpy", "click", "json", "random", "logging"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('a module of the working folder')")
     return tmp_path
@@ -91,7 +91,7 @@ def test_a_module_that_hides_one_is_named(tmp_path: Path, hiding: str) -> None:
     path.parent.mkdir(parents=True)
     path.write_text("raise SystemExit('a module of the user')")
     done = python_cli("config", folder=tmp_path, PYTHONPATH=str(tmp_path / "mine"))
-    if hiding == "extract/any":  # no package, so that ours is found
+    if hiding == "extract/any":  # without __init__.py, so that our package is found
         assert (done.returncode, done.stderr) == (0, b"")
         return
     (line,) = done.stderr.decode().splitlines()

@@ -1,7 +1,10 @@
-"""Every command against hostile arguments and damaged files: one line and an exit code, and its inputs as they were.
+"""Fuzz every command with hostile arguments and damaged files.
 
-A run of the suite tries the same few examples each time. `pytest tests/test_fuzz.py --fuzz-seconds 60` tries others for
-a minute a command line, and prints every kind of fault with the seed that `--fuzz-seed` repeats.
+A command must succeed, fail with exit code 1 and a one-line error, or reject its arguments with exit code 2. It must
+not change its inputs.
+
+By default the tests try the same few examples each time. `pytest tests/test_fuzz.py --fuzz-seconds 60` tries random
+examples for a minute per command line, and prints each kind of fault with its seed; `--fuzz-seed` repeats that seed.
 """
 
 from __future__ import annotations
@@ -41,26 +44,26 @@ pytestmark = pytest.mark.slow
 
 STORE = "data/features.zarr/*"
 STRANGERS = ("labels/plain.jsonl", "clips/a.mp4", "gkcmn.toml", "vectors.txt", "lists/list.txt")
-"""Files that no command wrote, as the value of any option: an output may not take their place."""
+"""Files that no command wrote, used as option values; an output must not overwrite them."""
 LONG_S = 20.0
-"""A command line that takes longer has found work that it should have refused."""
+"""Time limit in seconds; a command line that takes longer accepted a value that it should have rejected."""
 ROOM_BYTES = 3 << 30
-"""Of address space beyond what the tests have: a command that asks for more is told that there is none."""
+"""Address space in bytes beyond that of the test process; larger allocations fail."""
 ENDLESS = {"train.epochs", "train.loader_workers"}
-"""Settings whose large values are allowed, and mean large work."""
+"""Settings for which large values are valid and take a long time."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A command line that works in the workspace, what it reads there, and what it may change."""
+    """A command line that succeeds in the workspace, with the files that it reads and those that it may change."""
 
     args: tuple[str, ...]
     reads: tuple[str, ...] = ()
-    """Patterns of files; every file that a pattern matches is damaged in turn."""
+    """Patterns of the files that the command reads; matching files are damaged."""
     writes: tuple[str, ...] = ()
-    """Patterns of files that the command may change or remove, besides new ones."""
+    """Patterns of existing files that the command may change or remove."""
     examples: int = 6
-    """In a run of the suite."""
+    """Number of examples in a default run."""
 
 
 CONFIG = ("gkcmn.toml",)
@@ -150,7 +153,7 @@ def test_every_command_is_fuzzed() -> None:
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A small valid file of every kind, in a working folder of its own; caches and home lie beside it."""
+    """Create a workspace with a small valid file of every kind; the cache and home folders are next to it."""
     base = tmp_path_factory.mktemp("fuzz")
     before, kept = Path.cwd(), dict(os.environ)
     (base / "cache" / "gkcmn-pipe").mkdir(parents=True)
@@ -178,7 +181,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def cached_weights() -> list[Path]:
-    """The files in which the backbone's weights are kept: to convert them again would cost each command seconds."""
+    """Return the cached files of the backbone's weights; converting them again would take each command seconds."""
     from extract.extraction import shared_backbone
     from extract.io.files import cache_folder
 
@@ -187,7 +190,7 @@ def cached_weights() -> list[Path]:
 
 
 def make_workspace(root: Path) -> Path:
-    """Write the files that `LINES` name, as the commands themselves write them where they do."""
+    """Create the files that `LINES` use, with the commands that normally write them if there are any."""
     from extract.config import ExtractConfig
     from extract.extraction import shared_backbone, store_settings
 
@@ -225,7 +228,7 @@ def make_workspace(root: Path) -> Path:
     label = square_sample("train/0000.mp4", "it moves", (1, 5), id="t", kind="declarative", split="train")
     (root / "drawn/labels/train").mkdir(parents=True)
     (root / "drawn/labels/train/0000.json").write_text(json.dumps([{**label, "frame_count": 8, "fps": 10.0}]))
-    for more in (("--videos", "clips"), ()):  # with the videos, what is known of them is kept beside the index
+    for more in (("--videos", "clips"), ()):  # with --videos, facts about them are cached too
         works("prepare", "plain", "labels/plain.jsonl", "--out", "data/index.parquet", *more)
     works("train", "--epochs", "1")
     works("score", "in/p.jsonl", "--json", "in/a.json")
@@ -266,7 +269,7 @@ HCSTVG: dict[str, Any] = {
 
 
 def write_features(store: FeatureStore, key: str, *, digest: str) -> None:
-    """Features of 12 frames, random and of few channels: no backbone runs."""
+    """Write random features of 12 frames with 4 channels, without running a backbone."""
     record = VideoRecord(
         key=key, source=f"/v/{key}", source_digest=digest, width=64, height=48, fps=10.0, frame_count=12,
         duration_s=1.2, decoder="decord2 3",
@@ -277,7 +280,7 @@ def write_features(store: FeatureStore, key: str, *, digest: str) -> None:
 
 
 def write_mark(drawn: Path) -> None:
-    """Say of a folder that its video was drawn, so that `synth` has nothing left to draw."""
+    """Mark a folder as the output of `synth`, so that `synth` has nothing left to render."""
     from pipeline.synth import generate as synth
 
     synth._claim(drawn.parent / "marked", 0, "small", 12, videos=(), force=False)
@@ -306,7 +309,7 @@ class Example:
 
 
 def names_of(line: Line) -> tuple[str, ...]:
-    """The command's names, without its arguments."""
+    """Return the words that name the command, without its arguments."""
     return line.args[:2] if isinstance(main.commands[line.args[0]], click.Group) else line.args[:1]
 
 
@@ -319,7 +322,7 @@ def command_of(line: Line) -> click.Command:
 
 
 def setting_keys() -> list[str]:
-    """Every dotted key of the configuration that a command line may set to anything."""
+    """Return every dotted key of the configuration, except those in `ENDLESS`."""
     config, keys = Config(), []
     for item in fields(config):
         part = getattr(config, item.name)
@@ -328,7 +331,7 @@ def setting_keys() -> list[str]:
 
 
 def value_for(param: click.Parameter) -> st.SearchStrategy[str]:
-    """Hostile values of one option or argument."""
+    """Return a strategy for hostile values of one option or argument."""
     name = param.name
     if name == "epochs":
         return st.sampled_from(("0", "-1", "x", "", "nan", "1.5", "9" * 30 + "x"))
@@ -347,7 +350,7 @@ def value_for(param: click.Parameter) -> st.SearchStrategy[str]:
 
 
 def hostile_arguments(line: Line) -> st.SearchStrategy[tuple[str, ...]]:
-    """The command line with one or two words replaced or added."""
+    """Return a strategy for the command line with one word replaced, or with one or two options added."""
     params = [param for param in command_of(line).params if param.name != "help"]
     options = [param for param in params if isinstance(param, click.Option)]
     count = len(names_of(line))
@@ -373,7 +376,7 @@ def hostile_arguments(line: Line) -> st.SearchStrategy[tuple[str, ...]]:
 
 
 def argument_values(line: Line, params: list[click.Parameter], place: int) -> st.SearchStrategy[str]:
-    """Values in place of a word that is no option's value."""
+    """Return a strategy for values that replace a word which is not an option's value."""
     if line.args[place].startswith("--"):
         return texts
     before = [word for word in line.args[len(names_of(line)) : place] if not word.startswith("--")]
@@ -382,7 +385,7 @@ def argument_values(line: Line, params: list[click.Parameter], place: int) -> st
 
 
 def environments() -> st.SearchStrategy[tuple[tuple[str, str], ...]]:
-    """Variables that set what the configuration holds, and some that mean nothing."""
+    """Return a strategy for environment variables that set configuration values, and for some without a meaning."""
     keys = [f"GKCMN_{key.replace('.', '_').upper()}" for key in setting_keys() if not key.startswith("paths.")]
     values = st.sampled_from([text for text in TEXTS if "\0" not in text and "\ud800" not in text])
     pairs = st.tuples(st.sampled_from((*keys, "GKCMN_CONFIG", "GKCMN_")), values)
@@ -390,7 +393,7 @@ def environments() -> st.SearchStrategy[tuple[tuple[str, str], ...]]:
 
 
 def examples(line: Line, files: list[str]) -> st.SearchStrategy[Example]:
-    """Hostile arguments, damaged files, and both."""
+    """Return a strategy for examples with hostile arguments, damaged files, or both."""
     damaged = st.lists(damages(files), min_size=1, max_size=2).map(tuple) if files else st.just(())
     choices = [
         st.builds(Example, args=hostile_arguments(line), environment=environments()),
@@ -401,11 +404,11 @@ def examples(line: Line, files: list[str]) -> st.SearchStrategy[Example]:
     return st.one_of(choices)
 
 
-# What must hold
+# Checks
 
 
 def hashes(root: Path, line: Line, example: Example) -> dict[str, str]:
-    """Digests of the files that a command line may not change."""
+    """Return the SHA-256 of each file that the command line must not change; empty with `--force`."""
     if "--force" in example.args:
         return {}
     writes = (*line.writes, STORE) if "--repair" in example.args else line.writes
@@ -418,7 +421,7 @@ def hashes(root: Path, line: Line, example: Example) -> dict[str, str]:
 
 
 def fault(line: Line, example: Example, root: Path) -> str | None:
-    """What is wrong with how a command line ended; None if nothing is."""
+    """Run an example and return a description of its fault, or None if it behaved correctly."""
     for damage in example.damages:
         damage.apply(root)
     before = hashes(root, line, example)
@@ -446,7 +449,7 @@ def fault(line: Line, example: Example, root: Path) -> str | None:
 
 
 def is_told(line: Line, result: Result) -> bool:
-    """Whether a failure has its one line; what `verify` finds is a result, on standard output."""
+    """Return whether a failure has a one-line message; damage that `verify` lists on standard output also counts."""
     if line.args[0] == "verify" and re.search(r"\d+ videos?, \d+ faulty", result.stdout):
         return True
     failed = [text for text in result.stderr.splitlines() if text.startswith("Failed: ")]
@@ -456,14 +459,14 @@ def is_told(line: Line, result: Result) -> bool:
 
 
 def kind_of(what: str) -> str:
-    """What two examples of one fault have in common: where it arose, or its words without names and numbers."""
+    """Return a key for grouping faults: the place of the error, or the text without names and numbers."""
     if (found := re.match(r"bug: (\w+).*( at \S+)", what)) is not None:
         return found[1] + found[2]
     return re.sub(r"'[^']*'|\d+", "#", what)[:200]
 
 
 def where_it_arose(output: str) -> str:
-    """The error of a crash report, and the last lines of its traceback that are ours."""
+    """Return the error of a crash report and the last three traceback locations in this project's code."""
     text = " ".join(output.split())
     found = re.search(r"the traceback is in (\S+?);", text)
     if found is None:
@@ -503,7 +506,7 @@ def test_hostile_command_lines_end_with_one_line(
             faults.setdefault(kind_of(what), f"{what}\n    {example}")
 
     def attempt_all(number: int | None) -> None:
-        """Try the examples of a seed; None stands for those that are always the same."""
+        """Try the examples of a seed; None tries the same examples in each run."""
         profile = settings(
             max_examples=line.examples, deadline=None, derandomize=number is None, database=None,
             phases=[Phase.generate], suppress_health_check=list(HealthCheck),

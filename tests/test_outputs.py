@@ -1,4 +1,4 @@
-"""Outputs: nothing that is read, or that others made, is ever written over; pipes, links and odd names work."""
+"""Outputs: inputs and files of other programs are never overwritten; pipes, links and unusual names work."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import av
 import click
-import matplotlib.font_manager  # noqa: F401 - its list of fonts is kept outside the tests' own cache folder
+import matplotlib.font_manager  # noqa: F401 - import now, so that its font list is not cached in a test's folder
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -49,7 +49,7 @@ def run(*args: object) -> Result:
 
 
 def refused(*args: object) -> str:
-    """Run a command that ends with one line, and return it."""
+    """Run a command that must fail with a one-line error, and return that line."""
     result = call(*args)
     assert result.exit_code == 1, (args, result.output, result.exception)
     assert isinstance(result.exception, SystemExit)
@@ -62,7 +62,7 @@ def refused(*args: object) -> str:
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A video, a store that no backbone filled, an index, a run, predictions, settings and word vectors."""
+    """Create a video, a store with random features, an index, a run, predictions, settings and word vectors."""
     root = tmp_path_factory.mktemp("outputs")
     cache = tmp_path_factory.mktemp("cache")
     video = write_video(root / "clips" / "a.mp4", moving_square(FRAMES))
@@ -239,7 +239,7 @@ def test_two_outputs_in_one_file_are_refused(inside: Path, tmp_path: Path) -> No
     assert Path(os.devnull).is_char_device()
 
 
-# What others made
+# Files of other programs
 
 FILES: list[tuple[tuple[object, ...], str]] = [
     ((*GROUND, "--json"), "t.json"),
@@ -263,7 +263,7 @@ def test_a_file_of_somebody_else_is_kept(inside: Path, tmp_path: Path, command: 
     run(*command, path, "--force")
     written = path.read_bytes()
     assert written != STRANGE
-    run(*command, path)  # what this program wrote is replaced
+    run(*command, path)  # a file that this program wrote is replaced
     assert len(path.read_bytes()) == pytest.approx(len(written), rel=0.1)
 
 
@@ -338,7 +338,7 @@ def test_folders_of_ours_are_used_again_and_others_with_force(
     inside: Path, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
     (tmp_path / "new" / "deep").mkdir(parents=True)
-    run(*command, tmp_path / "new")  # folders without files are nobody's
+    run(*command, tmp_path / "new")  # an existing folder without files may be used
     (tmp_path / "new" / "note.txt").write_bytes(STRANGE)
     (tmp_path / "new" / "x.1234.partial").write_bytes(b"")
     run(*command, tmp_path / "new")
@@ -389,7 +389,7 @@ def test_an_interrupted_evaluation_is_repeated(inside: Path, tmp_path: Path) -> 
     run(*FOLDERS[1], tmp_path / "e")
 
 
-# What is no regular file
+# FIFOs, links and devices
 
 
 THROUGH = [FILES[0], FILES[1], FILES[3], FILES[-1]]
@@ -423,7 +423,7 @@ def test_links_are_followed(inside: Path, tmp_path: Path, command: tuple[str, ..
     link, target = tmp_path / name, tmp_path / "far" / name
     target.parent.mkdir()
     (tmp_path / f"second.{name}").symlink_to(target)
-    link.symlink_to(f"second.{name}")  # relative, by way of another, to what is not there yet
+    link.symlink_to(f"second.{name}")  # a relative link to a link to a file that does not exist yet
     run(*command, link)
     assert link.is_symlink()
     assert not target.is_symlink()
@@ -453,7 +453,7 @@ def test_special_files_stay_what_they_are(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="No space left"):
         write_text(Path("/dev/full"), "x")
     assert Path("/dev/full").is_char_device()
-    # A reader that leaves has had what it wanted.
+    # A reader may close the pipe early; this is not an error.
     leaving = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     threading.Timer(0.2, os.close, [leaving]).start()
     write_text(pipe, "x" * 1_000_000)
@@ -551,7 +551,7 @@ def test_what_cannot_be_written_is_refused_before_the_work(
     (tmp_path / "file").write_bytes(STRANGE)
     (tmp_path / "folder").mkdir()
     path = make(tmp_path)
-    # The video is no video: an error about the output comes first.
+    # The input is not a video, but the output is checked first.
     for option in ("--json", "--overlay"):
         assert cause in refused("ground", tmp_path / "file", "x", option, path)
     assert cause in refused("score", tmp_path / "file", "--json", path)
@@ -575,11 +575,11 @@ def test_an_overlay_is_named_as_a_video(inside: Path, tmp_path: Path) -> None:
     assert "let its name end in .parquet" in refused("prepare", "plain", "labels.jsonl", "--out", tmp_path / "i.csv")
 
 
-# What is printed
+# Printed output
 
 
 def shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a line of bash in which `cli` is the command line."""
+    """Run a line of bash in which `cli` runs the command line interface."""
     root = Path(__file__).parents[1]
     command = f'cli() {{ {sys.executable} -m cli "$@"; }}; {line}; exit ${{PIPESTATUS[0]}}'
     environment = {**os.environ, "PYTHONPATH": str(root)}
@@ -634,7 +634,7 @@ def test_a_result_on_standard_output_stands_alone(inside: Path, tmp_path: Path, 
 
 
 class Watch:
-    """A standard output that checks at each write that all results are there."""
+    """A standard output that checks at each write that all result files exist."""
 
     encoding, errors = "utf-8", "strict"
 
@@ -683,7 +683,7 @@ def test_every_command_that_writes_has_force() -> None:
         for command in group.commands.values():
             yield from leaves(command) if isinstance(command, click.Group) else (command,)
 
-    without = {"features", "verify", "text", "compare", "config"}  # they write to a store alone, or not at all
+    without = {"features", "verify", "text", "compare", "config"}  # they write only to a store, or nothing
     for command in leaves(main):
         has = any("--force" in option.opts for option in command.params)
         assert has is (command.name not in without), command.name

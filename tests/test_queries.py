@@ -1,4 +1,4 @@
-"""Queries in a store: whatever their text is, and whichever rules they were encoded by."""
+"""Queries in a feature store, with any text and from older encodings."""
 
 from __future__ import annotations
 

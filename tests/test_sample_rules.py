@@ -1,4 +1,4 @@
-"""What comes from outside as labels, predictions and reports: one verdict for every form, in one line."""
+"""Labels, predictions and reports from outside: every format is validated alike, with one-line errors."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ BOX = [4.0, 4.0, 20.0, 30.0]
 
 
 def row(**changes: Any) -> dict[str, Any]:
-    """A row of a Parquet index."""
+    """Return a valid row of a Parquet index, with some values changed."""
     values: dict[str, Any] = {
         "id": "b", "video": "a.mp4", "query": "the man", "kind": "declarative", "segment_start": 0, "segment_end": 40,
         "span_start": 10, "span_end": 12, "boxes": [BOX, None], "split": None,
@@ -57,7 +57,7 @@ def write_rows(path: Path, rows: list[dict[str, Any]], schema: pa.Schema = _SCHE
 
 
 def line(values: dict[str, Any]) -> dict[str, Any]:
-    """The same as a line of JSON."""
+    """Convert a row of a Parquet index to the object of a JSON line."""
     kept = {key: values[key] for key in ("id", "video", "query", "kind", "boxes", "split")}
     segment = [values["segment_start"], values["segment_end"]]
     return {
@@ -105,7 +105,7 @@ BOTH = [
     ({"boxes": [BOX, [4, math.nan, 20, 9]]}, "boxes|the line: NaN"),
     ({"boxes": [BOX, [math.nan] * 4]}, "boxes|the line: NaN"),
 ]  # fmt: skip
-"""Changes to a good row, and the field that both readers must name."""
+"""Changes to a valid row, and a pattern for the field that both readers must name."""
 
 
 @pytest.mark.parametrize(("change", "fault"), BOTH, ids=[f"{change}" for change, _ in BOTH])
@@ -314,7 +314,7 @@ def test_what_could_not_be_read_back_is_not_written(tmp_path: Path) -> None:
     assert not (tmp_path / "o.parquet").exists()
 
 
-# What is no regular file
+# FIFOs, links and devices
 
 READERS: list[tuple[Callable[[Path], object], type[Exception]]] = [
     (read_index, AnnotationError),
@@ -393,7 +393,7 @@ def test_predictions_that_are_only_wrong_are_scored(tmp_path: Path) -> None:
     assert report.scores[3].viou == 0
 
 
-# Fuzzing: one value of a file is replaced by each bad value
+# Mutations: each value of a file is replaced by each bad value
 
 
 def test_mutated_predictions_are_read_or_one_line(tmp_path: Path) -> None:
@@ -456,7 +456,7 @@ INFO = VideoInfo(width=64, height=48, fps=10.0, frame_count=40, duration_s=4.0, 
 
 
 def settled(read: Callable[[], Any], path: Path) -> str:
-    """What becomes of a data set's files, whose samples must be usable if there are any."""
+    """Apply the rules to a data set's files, check that every sample is valid, and return a word for the outcome."""
     try:
         records = list(read())
     except AnnotationError as error:
@@ -542,7 +542,7 @@ def test_a_name_that_stands_twice_is_counted(tmp_path: Path) -> None:
     assert (first.rule, isinstance(second, Draft)) == ("duplicate id", True)
 
 
-# What is known of videos from the last time
+# Cached facts about videos
 
 
 def test_an_altered_memory_of_videos_is_not_believed(tmp_path: Path) -> None:

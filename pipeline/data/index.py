@@ -1,9 +1,11 @@
-"""The index: typed samples in one file. Parquet, as `prepare` writes it; JSON lines are read too.
+"""Read and write the index, a file of samples.
+
+`prepare` writes an index as Parquet; JSON lines can be read too.
 
 Columns: id, video, query, kind, segment_start, segment_end, span_start, span_end, boxes, split, width, height,
-frame_count, fps. `boxes` holds one list of 4 for each frame of the span, xyxy in source pixels, null where
-nothing is to be seen. Spans and segments are half-open in source frames. What is not known is null.
-Pages have checksums, and the schema's metadata has a digest of all samples.
+frame_count, fps. `boxes` holds one list of 4 numbers for each frame of the span, xyxy in source pixels, or null where
+the object is not visible. Spans and segments are half-open ranges of source frames. Unknown values are null.
+Pages have checksums, and the schema's metadata contains a digest of all samples.
 """
 
 from __future__ import annotations
@@ -30,11 +32,11 @@ VERSION = "1"
 VERSION_KEY = b"gkcmn_index_version"
 _DIGEST_KEY = b"gkcmn_index_sha256"
 ROWS = 1024
-"""Samples that are written and read together: few enough to hold twice."""
+"""Number of samples that are written and read at once, small enough to hold two copies in memory."""
 _MAGIC = b"PAR1"
 _NEEDED = ("id", "video", "query", "kind", "span_start", "span_end", "boxes")
 _PAIRS = (("segment_start", "segment_end"), ("width", "height"))
-"""Columns of which both are null or none is."""
+"""Pairs of columns that must be either both null or both set."""
 _SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -57,13 +59,17 @@ _SCHEMA = pa.schema(
 
 
 def read_index(path: Path, *, split: str | None = None) -> list[Sample]:
-    """All samples of an index, or those of one split.
+    """Read all samples of an index, or those of one split.
 
-    Whether a file is Parquet is told by its content; one named .parquet must be.
+    The file's content decides whether it is read as Parquet; a file named .parquet must be Parquet.
+
+    Args:
+        path: Parquet or JSON lines.
+        split: name of the split to return; None returns all samples.
 
     Raises:
-        AnnotationError: there is no index, it holds no sample, or a record cannot be used: the message names the
-            first such line, or row (from 1) and id, and its field.
+        AnnotationError: the file is missing or has no samples, or a record is invalid. The message gives the first
+            invalid line, or its row (counted from 1) and id, and the field.
     """
     if not is_there(path):
         raise AnnotationError(
@@ -74,9 +80,17 @@ def read_index(path: Path, *, split: str | None = None) -> list[Sample]:
 
 
 def of_split(samples: Sequence[Sample], split: str | None, path: Path) -> list[Sample]:
-    """Samples of one split, of which "train" has those too whose split is not given; all if `split` is None.
+    """Return the samples of one split.
 
-    Raises AnnotationError if there is none.
+    Samples without a split belong to "train".
+
+    Args:
+        samples: samples of an index.
+        split: name of the split; None returns all samples.
+        path: the index, for error messages.
+
+    Raises:
+        AnnotationError: there are no such samples.
     """
     chosen = [sample for sample in samples if split in (None, sample.split or "train")]
     if not chosen:
@@ -86,15 +100,19 @@ def of_split(samples: Sequence[Sample], split: str | None, path: Path) -> list[S
 
 
 def train_samples(samples: Sequence[Sample]) -> list[Sample]:
-    """Samples that are named as training's own; may be none."""
+    """Return the samples whose split is explicitly "train"; the list may be empty."""
     return [sample for sample in samples if sample.split == "train"]
 
 
 def write_index(path: Path, samples: Sequence[Sample]) -> None:
     """Write samples as Parquet.
 
+    Args:
+        path: the file to write; an existing file is replaced.
+        samples: the samples to write.
+
     Raises:
-        AnnotationError: a sample could not be read back, by `pipeline.data.sample_rules`.
+        AnnotationError: a sample breaks a rule of `pipeline.data.sample_rules`, so that it could not be read back.
         OutputError: the file cannot be written.
     """
     if (found := first_fault(samples, set())) is not None:
@@ -122,18 +140,18 @@ def write_index(path: Path, samples: Sequence[Sample]) -> None:
         for column, field in zip(columns, _SCHEMA, strict=True)
     ]
     table = pa.Table.from_arrays(arrays, schema=_SCHEMA)
-    # Pages have checksums of their own; Parquet's heads of pages and its footer have none.
+    # Parquet's page checksums do not cover page headers and the footer; the digest does.
     digest = _content_digest(
         sample for batch in table.to_batches(ROWS) for sample in _decoded(batch, *_boxes_of(batch)[:2])
     )
     table = table.replace_schema_metadata({VERSION_KEY: VERSION, _DIGEST_KEY: digest})
-    # As an open file: pyarrow takes a name with a colon for a URL, and none that is not UTF-8.
+    # Pass an open file: pyarrow treats a name with a colon as a URL and rejects names that are not UTF-8.
     with replacing(path) as partial, partial.open("wb") as file:
         pq.write_table(table, file, compression="zstd", row_group_size=ROWS, write_page_checksum=True)
 
 
 def samples_digest(samples: Iterable[Sample]) -> str:
-    """SHA-256 over all that training and scoring take from samples, in their order."""
+    """Return the SHA-256 of all fields that training and scoring use, as hexadecimal digits; depends on the order."""
     digest = hashlib.sha256()
     for sample in samples:
         digest.update(repr((sample.video, sample.query, sample.segment, sample.span)).encode())
@@ -150,8 +168,8 @@ def _boxes_column(boxes: Sequence[np.ndarray]) -> pa.Array:
 
 
 def _is_parquet(path: Path) -> bool:
-    """Raises AnnotationError if the file cannot be read."""
-    if path.is_fifo():  # its first bytes could not be put back
+    """Return whether a file is to be read as Parquet. Raises AnnotationError if it cannot be read."""
+    if path.is_fifo():  # bytes read from a pipe could not be read again
         return False
     try:
         with open_input(path) as file:
@@ -164,7 +182,7 @@ def _read_parquet(path: Path) -> list[Sample]:
     samples: list[Sample] = []
     seen: set[str] = set()
     try:
-        with open_input(path) as raw:  # by its name alone, pyarrow takes a:b for a URL
+        with open_input(path) as raw:  # given the name a:b, pyarrow would open a URL
             file = pq.ParquetFile(raw, page_checksum_verification=True)
             _check_form(path, file.schema_arrow)
             for batch in file.iter_batches(ROWS):
@@ -172,14 +190,14 @@ def _read_parquet(path: Path) -> list[Sample]:
             digest = (file.schema_arrow.metadata or {}).get(_DIGEST_KEY)
     except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         raise AnnotationError(f"{path}: not a Parquet file ({first_line(error)}); prepare it again") from error
-    # An older index has no digest.
+    # Indexes from older releases have no digest.
     if digest is not None and digest != _content_digest(samples).encode():
         raise AnnotationError(f"{path}: damaged (its samples do not match their checksum); prepare it again")
     return samples
 
 
 def _content_digest(samples: Iterable[Sample]) -> str:
-    """SHA-256 over all that an index holds."""
+    """Return the SHA-256 of all fields of an index, as hexadecimal digits."""
     digest = hashlib.sha256()
     for sample in samples:
         fields = (sample.id, sample.video, sample.query, sample.kind, sample.segment, sample.span, sample.split)
@@ -190,7 +208,7 @@ def _content_digest(samples: Iterable[Sample]) -> str:
 
 
 def _check_form(path: Path, schema: pa.Schema) -> None:
-    """Raise AnnotationError if a Parquet file is no index, or one column has another type."""
+    """Raise AnnotationError unless the columns, their types and the version are those of an index."""
     remedy = "prepare it again with gkcmn-pipe prepare"
     if schema.names != _SCHEMA.names:
         odd = sorted({*schema.names} ^ {*_SCHEMA.names}) or schema.names
@@ -206,11 +224,11 @@ def _check_form(path: Path, schema: pa.Schema) -> None:
 
 
 def _samples(batch: pa.RecordBatch, path: Path, before: int, seen: set[str]) -> list[Sample]:
-    """The samples of one batch, that follows `before` rows; raises AnnotationError at one that cannot be used."""
+    """Return the samples of one batch that follows `before` rows. Raises AnnotationError at the first invalid one."""
     boxes, offsets, unread = _boxes_of(batch)
     if faults := [*_form_faults(batch), *unread]:
         row, fault = min(faults, key=lambda found: found[0])
-        _samples(batch.slice(0, row), path, before, seen)  # a row before it may have another fault
+        _samples(batch.slice(0, row), path, before, seen)  # an earlier row may have a fault of another kind
         raise _refused(batch, path, before, row, fault)
     samples = _decoded(batch, boxes, offsets)
     if (found := first_fault(samples, seen)) is not None:
@@ -219,12 +237,12 @@ def _samples(batch: pa.RecordBatch, path: Path, before: int, seen: set[str]) -> 
 
 
 def _decoded(batch: pa.RecordBatch, boxes: np.ndarray, offsets: np.ndarray) -> list[Sample]:
-    """The samples of one batch, unchecked.
+    """Return the samples of one batch, without checks.
 
     Args:
         batch: rows of an index.
-        boxes: as `_boxes_of` returns them.
-        offsets: the same.
+        boxes: boxes from `_boxes_of`.
+        offsets: offsets from `_boxes_of`.
     """
     column = {name: batch.column(name).to_pylist() for name in batch.schema.names if name != "boxes"}
     return [
@@ -250,14 +268,15 @@ def _refused(batch: pa.RecordBatch, path: Path, before: int, row: int, fault: Fa
 
 
 def _boxes_of(batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray, list[tuple[int, Fault]]]:
-    """Boxes as float32 (frame, 4), NaN where null; int (row + 1,), where each row's begin; and the first faulty row.
+    """Return the boxes of a batch, the offsets of its rows, and the first fault.
 
-    A NaN that is not null is a fault.
+    Boxes are float32 (frame, 4), NaN where null. Offsets are int (row + 1,): row r has the boxes
+    `offsets[r]:offsets[r + 1]`. The list holds the first row with a NaN that is not null, or is empty.
     """
     lists = batch.column("boxes")
     offsets = lists.offsets.to_numpy()
     frames = lists.values.slice(int(offsets[0]), int(offsets[-1] - offsets[0]))
-    # A null frame's own four values are there all the same, and mean nothing.
+    # Arrow also stores four values for a null frame; they are meaningless.
     boxes = frames.values.slice(4 * frames.offset, 4 * len(frames)).to_numpy(zero_copy_only=False)
     boxes = boxes.reshape(-1, 4).copy()
     hidden = frames.is_null().to_numpy(zero_copy_only=False)
@@ -273,7 +292,7 @@ def _boxes_of(batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray, list[tuple
 
 
 def _form_faults(batch: pa.RecordBatch) -> Iterator[tuple[int, Fault]]:
-    """Rows in which a field is null that must not be, or holds no text."""
+    """Yield rows in which a required field is null, or a text field is not UTF-8."""
     null = {name: batch.column(name).is_null().to_numpy(zero_copy_only=False) for name in batch.schema.names}
     missing = {name: null[name] for name in _NEEDED}
     for one, other in _PAIRS:
@@ -290,7 +309,7 @@ def _form_faults(batch: pa.RecordBatch) -> Iterator[tuple[int, Fault]]:
 
 
 def _cell(batch: pa.RecordBatch, name: str, row: int) -> Any:  # noqa: ANN401 - whatever it holds
-    """One value; None if it is text that is not UTF-8."""
+    """Return one value, or None if it is text that is not UTF-8."""
     try:
         return batch.column(name)[row].as_py()
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""Records as JSON lines: one object of a known form in each line."""
+"""Read JSON lines: one object per line, validated against a pydantic model."""
 
 from __future__ import annotations
 
@@ -16,30 +16,31 @@ Record = TypeVar("Record", bound=BaseModel)
 
 _REMEDY = "give one JSON object a line, see README for its form"
 _BINARY = {b"PAR1": "is a Parquet file", b"\x1f\x8b": "is compressed with gzip", b"PK\x03\x04": "is a zip archive"}
-"""First bytes of files that are often given in place of JSON lines."""
+"""First bytes of files that are often passed by mistake instead of JSON lines."""
 
 
 def _whole(value: object) -> object:
-    """30.0 as 30, which is what some tools write; nothing else is changed."""
+    """Convert 30.0 to 30, because some tools write integers as floats; return any other value unchanged."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 FrameNumber = Annotated[int, Strict(), BeforeValidator(_whole)]
-"""A frame's number: no text, no truth value, nothing between two frames."""
+"""A frame number: an integer; strings, booleans and fractions are rejected."""
 Side = Annotated[float, Strict()]
 BoxSides = tuple[Side, Side, Side, Side]
 
 
 def json_records(path: Path, model: type[Record], error: type[GkcmnError]) -> Iterator[tuple[int, Record]]:
-    """Each line's number, from 1, and its record; empty lines are left out.
+    """Yield each line's number, counted from 1, and its record; empty lines are skipped.
 
     Args:
-        path: of UTF-8 text, with or without a byte order mark.
-        model: the form of a line.
-        error: what is raised, as "FILE:LINE: field: cause; remedy".
+        path: a UTF-8 text file, with or without a byte order mark.
+        model: the pydantic model of a line.
+        error: the exception type to raise; its message is "FILE:LINE: field: cause; remedy".
 
     Raises:
-        GkcmnError: of type `error`: the file cannot be read or is no text, or a line has another form.
+        GkcmnError: an exception of type `error`, if the file cannot be read or is not text, or a line does not match
+            the model.
     """
     try:
         with open_input(path) as file:
@@ -55,7 +56,7 @@ def json_records(path: Path, model: type[Record], error: type[GkcmnError]) -> It
 
 
 def first_fault(error: ValidationError) -> str:
-    """Where a record has another form than it should, and how."""
+    """Return the field and the message of the first validation error."""
     first = error.errors(include_url=False, include_input=False)[0]
     key = ".".join(str(part) for part in first["loc"])
     return f"{key or 'the line'}: {first['msg']}"
@@ -84,13 +85,13 @@ def _parse(model: type[Record], line: bytes, where: str, error: type[GkcmnError]
 
 
 def _needs_a_closer_look(line: bytes) -> bool:
-    """Whether a key could stand twice in one object or a number be NaN where pydantic overlooks it.
+    """Return whether a line may contain a repeated key, a NaN or other input that pydantic does not reject.
 
-    To parse every line twice would be slow.
+    Only these lines are parsed twice, because parsing every line twice would be slow.
     """
     if b"\\" in line or line.count(b"{") > 1 or b"NaN" in line or b"Infinity" in line or not _is_utf8(line):
         return True
-    parts = line.split(b'"')  # without escapes, each odd part is a string
+    parts = line.split(b'"')  # there are no escapes, so each odd part is a string
     keys = [text for text, after in zip(parts[1::2], parts[2::2], strict=False) if after.lstrip().startswith(b":")]
     return len(set(keys)) < len(keys)
 

@@ -1,10 +1,10 @@
-"""Samples as JSON lines, the format to write by hand or by script.
+"""Read samples from JSON lines, a format that can be written by hand or by a script.
 
     {"video": "clips/7.mp4", "query": "the man in red runs", "span": [30, 75], "boxes": [[12, 8, 90, 200], null, ...]}
 
-`span` is half-open in frames; `boxes` holds one [x1, y1, x2, y2] in source pixels for each frame of the span,
-or null where nothing is to be seen. Optional: `id`, `kind` ("declarative" or "interrogative"), `segment`
-([start, end) frames), `split`.
+`span` is a half-open range of frames; `boxes` holds one [x1, y1, x2, y2] in source pixels for each frame of the span,
+or null where the object is not visible. Optional fields: `id`, `kind` ("declarative" or "interrogative"), `segment`
+(half-open range of frames), `split`.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from pipeline.types import Kind, Sample
 
 _Frame = Annotated[FrameNumber, Field(ge=-(2**53), le=2**53)]
 CHECKED_TOGETHER = 256
-"""Samples that are checked in one go, which is quicker than one by one."""
+"""Number of samples that are checked at once, which is faster than one at a time."""
 _Text = Annotated[str, Field(strict=True)]
 
 
 class PlainRecord(BaseModel):
-    """One line, of the right form; `pipeline.data.sample_rules` says whether it can be used."""
+    """One line. The types are checked here, the values by `pipeline.data.sample_rules`."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -43,10 +43,13 @@ class PlainRecord(BaseModel):
 
 
 def plain_records(path: Path) -> Iterator[tuple[int, PlainRecord]]:
-    """Each line's number and record, with a box or null for each frame of its span, if that is one.
+    """Yield each line's number, counted from 1, and its record.
+
+    A record has a box or null for each frame of its span, unless the span is empty or reversed; other rules are not
+    checked.
 
     Raises:
-        AnnotationError: the file cannot be read, or a line has another form; the message names the line.
+        AnnotationError: the file cannot be read, or a line has the wrong form; the message gives the line.
     """
     for number, record in json_records(path, PlainRecord, AnnotationError):
         is_span = record.span[0] < record.span[1]
@@ -56,10 +59,10 @@ def plain_records(path: Path) -> Iterator[tuple[int, PlainRecord]]:
 
 
 def read_plain(path: Path) -> list[Sample]:
-    """All samples of a file of JSON lines.
+    """Read all samples of a JSON lines file. A sample without an id gets its line number as id.
 
     Raises:
-        AnnotationError: a line cannot be used; the message names the first.
+        AnnotationError: the file cannot be read, or a line is invalid; the message gives the first such line.
     """
     lines: list[int] = []
     samples: list[Sample] = []
@@ -80,7 +83,7 @@ def read_plain(path: Path) -> list[Sample]:
             if len(samples) - checked == CHECKED_TOGETHER:
                 check()
     except AnnotationError:
-        check()  # an earlier line may have a fault too, and the first one is named
+        check()  # an earlier line may be invalid too, and the message must give the first one
         raise
     check()
     return samples
@@ -100,6 +103,13 @@ def _sample(record: PlainRecord, *, default_id: str) -> Sample:
 
 
 def box_rows(boxes: Sequence[BoxSides | None]) -> np.ndarray:
-    """Boxes as float32 (frame, 4), NaN where there is none and infinity where a number is too large."""
+    """Convert boxes to an array.
+
+    Args:
+        boxes: one xyxy box per frame, or None for a missing box.
+
+    Returns:
+        float32 (frame, 4): NaN for a missing box, infinity for a number too large for float32.
+    """
     with np.errstate(over="ignore"):
         return np.array([box or (np.nan,) * 4 for box in boxes], np.float32).reshape(-1, 4)

@@ -1,4 +1,4 @@
-"""Queries in the store: encoded once, read ever after."""
+"""Encode queries once and keep them in the feature store."""
 
 from __future__ import annotations
 
@@ -17,24 +17,27 @@ from extract.text.normalize import mended
 _log = logging.getLogger(__name__)
 
 _RULES = ", normalized"
-"""Ends an encoding's name. Another rule for splitting or looking up words needs another name here."""
+"""Suffix of an encoding's name. Change it when the rules for splitting or looking up words change."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class QueryReport:
-    """What encoding a set of queries came to."""
+    """Result of `ensure_queries`."""
 
     queries: dict[str, EncodedQuery]
-    """All that were asked for."""
+    """All requested queries, by their text."""
     added: int
-    """Those that the store lacked."""
+    """Number of queries that were missing from the store."""
 
 
 def encoding_name(config: ExtractConfig) -> str:
-    """Name what decides a query's vectors: the table, a file by its content, how many words are kept, and the rules.
+    """Return a name for everything that determines a query's vectors.
+
+    The name contains the vector table, the word limit and the normalization. A table given as a file is named by its
+    file name and its content's hash.
 
     Raises:
-        MissingInputError: there is no such file.
+        MissingInputError: the file of word vectors does not exist.
     """
     source = config.vectors
     if source != PACKAGED_VECTORS and not NAMED_VECTORS.fullmatch(source):
@@ -46,10 +49,14 @@ def encoding_name(config: ExtractConfig) -> str:
 
 
 def can_stand_for(now: str, then: str) -> bool:
-    """Whether a run that learnt from the encoding `then` can read queries encoded as `now`.
+    """Return whether a model trained with the encoding `then` can use queries encoded as `now`.
 
-    Names had no rules before queries were normalized. Plain sentences kept their vectors: docs/decisions.md
-    has the figures.
+    Encodings from before queries were normalized have names without the suffix `_RULES`. They are compatible, because
+    normalization does not change the vectors of plain sentences; docs/decisions.md has the figures.
+
+    Args:
+        now: name of the current encoding, from `encoding_name`.
+        then: name of the encoding that the model was trained with.
     """
     return now == then or now == then + _RULES
 
@@ -59,17 +66,23 @@ def ensure_queries(
     place: str,
     config: ExtractConfig,
 ) -> QueryReport:
-    """Have the store at `place` hold all of `wanted`, and return them.
+    """Return the encoded queries; encode those missing from the store and add them to it.
 
-    spaCy and the vectors are loaded only if a query is missing, so that training runs where they are not.
-    Words without a vector are warned of, and new queries that are too long.
+    spaCy and the word vectors are loaded only if a query is missing, so training also works where they are not
+    installed. A warning lists words without a vector, and another counts new queries that were shortened.
+
+    Args:
+        wanted: texts of the queries.
+        place: path or URL of the feature store.
+        config: gives the word vectors and the word limit.
 
     Raises:
         QueryError: a query has no words.
-        StoreError: there is no store.
-        WeightsError: the word vectors cannot be had.
+        StoreError: the store does not exist, or cannot be read or written.
+        MissingInputError: the file of word vectors does not exist.
+        WeightsError: the word vectors cannot be loaded or downloaded.
     """
-    # A store's strings are UTF-8, which cannot hold every string of Python's.
+    # The store keeps strings as UTF-8, which cannot encode lone surrogates.
     kept = {query: mended(query) for query in wanted}
     encoding = encoding_name(config)
     held = FeatureStore.open(place).queries(encoding)

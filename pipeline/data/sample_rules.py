@@ -1,6 +1,6 @@
-"""What makes a sample usable: one rule book for the index in either form, for `prepare`, and for what is written.
+"""Check whether samples are valid: the same rules for Parquet indexes, JSON lines, `prepare` and written indexes.
 
-A reader brings a record's fields into a `Sample` and asks here; it adds the file and the row or line.
+A reader builds a `Sample` from a record and calls these functions. It adds the file and the row or line to the message.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from extract.text.normalize import has_words
 from pipeline.types import Kind, Sample, Span
 
 MAX_FRAMES = 10**7
-"""Frame numbers lie below it: four days at 30 frames a second. What is beyond is no frame; nanoseconds, perhaps."""
+"""Upper limit of frame numbers: four days at 30 frames per second. Larger numbers are in another unit, perhaps ns."""
 MAX_PIXELS = 10**7
-"""Pixel coordinates lie within plus and minus this."""
+"""Upper limit of the absolute value of pixel coordinates."""
 SPAN_BEYOND_SEGMENT = 1
-"""Frames by which a span may end after its segment: VidSTG's files do not agree on whether an end is included."""
+"""Number of frames by which a span may exceed its segment: VidSTG is inconsistent about whether ends are inclusive."""
 TOGETHER = 1024
-"""Samples whose boxes are looked at in one go: few enough to hold twice."""
+"""Number of samples whose boxes are checked at once, small enough to hold two copies in memory."""
 _KINDS = get_args(Kind)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """Why a record cannot be used."""
+    """Why a record is invalid."""
 
     rule: str
-    """A key of `pipeline.prepare.rules.REJECTED`."""
+    """Name of the rule, a key of `pipeline.prepare.rules.REJECTED`."""
     field: str
     cause: str
     remedy: str
@@ -41,7 +41,7 @@ class Fault:
 
 
 class Facts(Protocol):
-    """All of a record but its boxes; `Sample` and `Draft` have them."""
+    """All fields of a record except its boxes. `Sample` and `Draft` both provide them."""
 
     @property
     def id(self) -> str: ...
@@ -66,12 +66,12 @@ class Facts(Protocol):
 
 
 def first_fault(samples: Sequence[Sample], seen: set[str], *, need_box: bool = False) -> tuple[int, Fault] | None:
-    """The first sample that cannot be used, and why; None if all can.
+    """Return the row of the first invalid sample and its fault, or None if all samples are valid.
 
     Args:
-        samples: some or all of an index.
-        seen: ids of the samples before these; theirs are added.
-        need_box: whether a sample without any box is a fault; without boxes time alone can be scored.
+        samples: some or all samples of an index.
+        seen: ids of the preceding samples, for finding duplicates; the ids of `samples` are added to it.
+        need_box: if True, a sample without any box is invalid. Only its span can be scored.
     """
     for begin in range(0, len(samples), TOGETHER):
         part = samples[begin : begin + TOGETHER]
@@ -81,12 +81,17 @@ def first_fault(samples: Sequence[Sample], seen: set[str], *, need_box: bool = F
 
 
 def facts_fault(record: Facts) -> Fault | None:
-    """Why a record cannot be used whatever its boxes are, if so."""
+    """Return the first fault of a record's fields other than its boxes, or None."""
     return _text_fault(record) or _span_fault(record) or _video_facts_fault(record)
 
 
 def beyond_video(record: Facts, frame_count: int) -> Fault | None:
-    """Why a record cannot be about a video of that many frames, if so."""
+    """Return the fault of a span or segment that ends after the video, or None.
+
+    Args:
+        record: the record to check.
+        frame_count: number of frames of the video.
+    """
     if record.span[1] > frame_count:
         return Fault(
             rule="span outside video",
@@ -104,17 +109,17 @@ def beyond_video(record: Facts, frame_count: int) -> Fault | None:
 
 
 def unusable_boxes(boxes: np.ndarray, width: np.ndarray, height: np.ndarray) -> np.ndarray:
-    """Where a box holds what is no number of pixels, is empty, or lies outside its picture.
+    """Return which boxes are not finite, too large, empty, or entirely outside their frame.
 
     Args:
-        boxes: float (box, 4), xyxy; all NaN where there is none.
-        width: float (box,) or (1,): of the pictures in pixels, NaN where not known.
-        height: the same.
+        boxes: float (box, 4), xyxy in pixels; a missing box is all NaN and counts as usable.
+        width: float (box,) or (1,), width of each box's frame in pixels; NaN if unknown.
+        height: float (box,) or (1,), height of each box's frame in pixels; NaN if unknown.
 
     Returns:
-        bool (box,).
+        bool (box,): True for an unusable box.
     """
-    # Column by column, because numpy reduces rows of four slowly. What is ordered and bounded is finite.
+    # Compare column by column, because numpy reduces rows of four slowly. The limits also exclude NaN and infinity.
     x1, y1, x2, y2 = boxes.T
     sound = (x1 < x2) & (y1 < y2)
     sound &= (x1 >= -MAX_PIXELS) & (y1 >= -MAX_PIXELS) & (x2 <= MAX_PIXELS) & (y2 <= MAX_PIXELS)
@@ -126,7 +131,12 @@ def unusable_boxes(boxes: np.ndarray, width: np.ndarray, height: np.ndarray) -> 
 
 
 def count_fault(boxes: int, span: Span) -> Fault | None:
-    """Why that many boxes cannot be those of a span, if so."""
+    """Return the fault if there is not exactly one box per frame of a span, else None.
+
+    Args:
+        boxes: number of boxes; a null box counts.
+        span: half-open frame range.
+    """
     frames = max(0, span[1] - span[0])
     if boxes == frames:
         return None
@@ -139,7 +149,12 @@ def count_fault(boxes: int, span: Span) -> Fault | None:
 
 
 def box_fault(box: Sequence[float], size: tuple[int, int] | None) -> Fault:
-    """Why a box of `unusable_boxes` cannot be used."""
+    """Return the fault of a box that `unusable_boxes` found.
+
+    Args:
+        box: xyxy in pixels.
+        size: width and height of the frame in pixels; None if unknown.
+    """
     shown = [float(f"{side:.7g}") for side in box]
     if not all(math.isfinite(side) and abs(side) <= MAX_PIXELS for side in box):
         cause = f"box {shown} holds a number that is no pixel"
@@ -231,7 +246,7 @@ def _video_facts_fault(record: Facts) -> Fault | None:
 
 
 def _boxes_fault(sample: Sample, *, need_box: bool) -> Fault | None:
-    """Why the boxes cannot be used, whatever their numbers are."""
+    """Return the fault if there are too few, too many or no boxes, else None; does not check their coordinates."""
     if (fault := count_fault(len(sample.boxes), sample.span)) is not None:
         return fault
     if need_box and np.isnan(sample.boxes).all():
@@ -242,7 +257,7 @@ def _boxes_fault(sample: Sample, *, need_box: bool) -> Fault | None:
 
 
 def _first_box_fault(samples: Sequence[Sample]) -> tuple[int, Fault] | None:
-    """The first sample with an unusable box; all boxes are looked at together, which is quick."""
+    """Return the row of the first sample with an unusable box and the fault. Checks all boxes at once, for speed."""
     if not samples:
         return None
     counts = [len(sample.boxes) for sample in samples]

@@ -1,4 +1,4 @@
-"""The order of training: a few sentences of a video side by side, so that a batch holds its features once."""
+"""The order of training samples. Queries about the same video follow each other, so that a batch shares features."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ T = TypeVar("T")
 
 
 class GroupedSampler(Sampler[int]):
-    """Every sample once, in groups of up to `size` of one segment of one video. Groups and their members are drawn."""
+    """Yield each sample once, in groups of up to `size` samples of the same segment of the same video.
+
+    The order of the groups and the order within each segment are shuffled.
+    """
 
     def __init__(self, samples: Sequence[Sample], size: int, generator: torch.Generator) -> None:
-        """Take samples in groups of `size`.
+        """Group the samples by segment.
 
         Args:
-            samples: of the data set, in its order.
-            size: 1 makes it a plain shuffle.
-            generator: decides the order.
+            samples: the samples of the data set, in its order.
+            size: maximum number of samples in a group; 1 shuffles all samples independently.
+            generator: random number generator for shuffling.
         """
         self.generator = generator
         self._size = size

@@ -1,1 +1,1 @@
-"""Predictions against annotations: metrics, intervals, reports."""
+"""Compare predictions with labels: metrics, confidence intervals and reports."""

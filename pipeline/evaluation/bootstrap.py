@@ -1,4 +1,7 @@
-"""Means with bootstrap intervals. Videos are drawn, not sentences: those of one video are not independent."""
+"""Means with bootstrap confidence intervals.
+
+Videos are resampled rather than samples, because queries about the same video are not independent.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ SEED = 0
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A mean and the interval that holds 95 % of its bootstrap draws."""
+    """A mean and its 95 % confidence interval: the 2.5 % and 97.5 % quantiles of the bootstrap resamples."""
 
     mean: float
     low: float
@@ -22,11 +25,14 @@ class Estimate:
 
 
 def estimates(values: np.ndarray, videos: Sequence[str]) -> list[Estimate]:
-    """Estimate each column's mean.
+    """Estimate the mean of each column.
 
     Args:
-        values: float (sample, metric); NaN where a metric is not defined, which leaves the sample out of it.
-        videos: each sample's video.
+        values: float (sample, metric); NaN leaves a sample out of a metric that is undefined for it.
+        videos: the video of each sample.
+
+    Returns:
+        One estimate per metric; it is NaN if the metric is undefined for all samples.
     """
     defined = ~np.isnan(values)
     _, group = np.unique(np.asarray(videos), return_inverse=True)
@@ -36,7 +42,7 @@ def estimates(values: np.ndarray, videos: Sequence[str]) -> list[Estimate]:
     np.add.at(counts, group, defined)
     rng = np.random.default_rng(SEED)
     drawn = rng.multinomial(count, np.full(count, 1 / count), size=DRAWS)
-    with np.errstate(invalid="ignore"):  # a metric that no sample defines is NaN
+    with np.errstate(invalid="ignore"):  # a metric that is undefined for all samples is NaN
         means = (drawn @ sums) / (drawn @ counts)
         whole = sums.sum(axis=0) / counts.sum(axis=0)
     tail = (1 - LEVEL) / 2

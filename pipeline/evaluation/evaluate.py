@@ -1,4 +1,4 @@
-"""Evaluation: a run's tubes for every sample of an index, and their agreement with the truth."""
+"""Run a trained model on every sample of an index and score its predictions."""
 
 from __future__ import annotations
 
@@ -39,24 +39,24 @@ def evaluate(
     use: Use = "last",
     on_batch: Callable[[int, int], None] = lambda *_: None,
 ) -> Report:
-    """Predict and score every sample; write predictions.jsonl, scores.json and scores.png into `out`.
+    """Predict and score every sample, and write predictions.jsonl, scores.json and scores.png into `out`.
 
     Args:
         run: folder of a training run.
         index: labeled samples, Parquet or JSON lines.
-        store: path or URL of their features.
+        store: path or URL of the feature store.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        out: folder for the results; None takes the folder `evaluation` of the run.
-        split: only samples of this split.
-        protocol: see `pipeline.evaluation.score.score`.
-        temporal_gt: predict boxes over the true span, and compare nothing else.
-        thresholds: R of vIoU@R.
-        batch_size: samples at once; does not change a result.
-        use: weights of the run's last epoch, or of its best one by validation ("best").
-        on_batch: called with the batches done and in all.
+        out: folder for the results; None uses the run's subfolder `evaluation`.
+        split: evaluate only the samples of this split; None evaluates all.
+        protocol: which frames a score compares; see docs/protocols.md.
+        temporal_gt: predict boxes over the true span and score only these (the paper's Table 2).
+        thresholds: values of R in vIoU@R, in [0, 1].
+        batch_size: number of samples in a batch; does not affect the results.
+        use: "last" for the weights of the run's last epoch, "best" for those of its best epoch by validation.
+        on_batch: called with the number of batches done and the total.
 
     Raises:
-        GkcmnError: something is missing or does not fit; the message says what.
+        GkcmnError: an input is missing, damaged or incompatible; the message gives it.
     """
     run, index = Path(run), Path(index)
     out = run / "evaluation" if out is None else Path(out)
@@ -77,7 +77,7 @@ def evaluate(
         cache_mb=0,
         index=index,
     )
-    # Typed by its collate function's result, which torch's own stubs do not follow.
+    # The loader yields Batch, but torch's type stubs ignore the collate function's return type.
     loader: DataLoader[Any] = DataLoader(dataset, batch_size=batch_size, collate_fn=collate)
     results: list[tuple[Sample, Tube]] = []
     for number, (batch, tubes) in enumerate(
@@ -100,9 +100,14 @@ def evaluate(
 
 
 def with_facts(samples: Sequence[Sample], store: FeatureStore) -> list[Sample]:
-    """Samples with what a store knows of their videos; those of videos that it lacks stay as they are.
+    """Return the samples with size, frame count and frame rate from the feature store.
 
-    A size that the index gives is kept: `GroundingDataset` refuses one that is not the store's.
+    A size from the index is kept, because `GroundingDataset` rejects a size that differs from the store's. Samples of
+    videos that are missing from the store are returned unchanged.
+
+    Args:
+        samples: samples of an index.
+        store: an open feature store.
     """
     records = {key: store.record(key) for key in {sample.video for sample in samples}}
     return [

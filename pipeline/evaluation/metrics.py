@@ -1,10 +1,11 @@
 """tIoU and vIoU of tubes.
 
-tIoU = |S_I| / |S_U|, the frames of both spans over those of either. vIoU = the sum of box IoU over S_I, divided by
-|S_U|. A frame of S_I without a true box counts with the mean IoU of those that have one, so that what is not
-labelled neither helps nor harms, a perfect tube scores 1, and vIoU never exceeds tIoU where every frame counts.
+S_I is the set of frames in both the true and the predicted span, S_U the set of frames in either.
+tIoU = |S_I| / |S_U|. vIoU = the sum of the box IoU over S_I, divided by |S_U|. A frame of S_I without a true box counts
+with the mean IoU of the frames that have one. Unlabeled frames then neither raise nor lower the score, a perfect tube
+scores 1, and vIoU never exceeds tIoU if the protocol compares every frame.
 
-gt_vIoU (the paper's Table 2) is vIoU with the true span in place of the predicted one: the mean box IoU over it.
+gt_vIoU (the paper's Table 2) is vIoU with the true span in place of the predicted one: the mean box IoU over that span.
 """
 
 from __future__ import annotations
@@ -22,30 +23,30 @@ from pipeline.evaluation.protocols import Protocol, compare_spans
 from pipeline.types import Prediction, Sample
 
 BATCH = 1024
-"""Samples whose boxes are compared in one go."""
+"""Number of samples whose boxes are compared at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampleScore:
-    """One prediction's agreement with the truth, in [0, 1]."""
+    """Scores of one prediction, in [0, 1]."""
 
     tiou: float
     viou: float
-    """NaN where the truth has no boxes; gt_vIoU if that was asked for."""
+    """vIoU, or gt_vIoU with `temporal_gt`; NaN if the sample has no box."""
 
 
 def score_samples(
     pairs: Iterable[tuple[Sample, Prediction | None]], protocol: Protocol = "frames", *, temporal_gt: bool = False
 ) -> Iterator[SampleScore]:
-    """Compare predictions with their samples' true tubes; None scores 0.
+    """Yield the scores of each prediction.
 
     Args:
-        pairs: samples, each with what was predicted for it.
-        protocol: which frames are compared.
-        temporal_gt: take the true span in place of the predicted one.
+        pairs: samples, each with its prediction; None is a missing prediction and scores 0.
+        protocol: which frames are compared; see docs/protocols.md.
+        temporal_gt: use the true span in place of the predicted one.
 
     Raises:
-        ValueError: the protocol needs what a sample does not know.
+        ValueError: the protocol needs the segment or the frame rate, and a sample does not have it.
     """
     pairs = iter(pairs)
     while batch := list(islice(pairs, BATCH)):
@@ -79,7 +80,15 @@ def _score_batch(
 
 
 def prediction_boxes(prediction: Prediction, frames: np.ndarray) -> np.ndarray:
-    """Predicted boxes at frames: float32 (len(frames), 4), linear between those given, the nearest beyond."""
+    """Return the predicted boxes at some frames, linearly interpolated between keyframes.
+
+    Args:
+        prediction: a prediction with at least one box, unless `frames` is empty.
+        frames: int (n,), frame numbers; those before the first or after the last keyframe get the nearest box.
+
+    Returns:
+        float32 (n, 4), xyxy in source pixels.
+    """
     if len(frames) == 0:
         return _NO_BOXES
     return interpolate_boxes(frames, prediction.frames, prediction.boxes)

@@ -1,12 +1,13 @@
-"""Predictions as JSON lines, from any model.
+"""Read and write predictions as JSON lines, from any model.
 
     {"id": "7", "span": [30, 75], "boxes": [[12, 8, 90, 200], ...]}
     {"id": "7", "span": [30, 75], "boxes": {"30": [12, 8, 90, 200], "60": [20, 8, 98, 200]}}
 
-`boxes` is a list of one [x1, y1, x2, y2] in source pixels for each frame of the span, or an object of key frames:
-between them boxes are interpolated, beyond them the nearest counts. Without `boxes` only time is scored. A span may
-reach beyond the video, where it is wrong; [n, n] says that nothing was found. A box without area overlaps nothing.
-Other keys are left alone.
+`boxes` is a list with one [x1, y1, x2, y2] in source pixels for each frame of the span, or an object that maps frame
+numbers (keyframes) to boxes. Boxes are interpolated between keyframes; before the first and after the last keyframe the
+nearest box is used. Without `boxes` only the span is scored. A span may exceed the video; the excess frames count as
+wrong. The empty span [n, n] means that nothing was found. A box without area has an overlap of 0. Other keys are
+ignored.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from pipeline.types import Prediction, Sample, Span, Tube
 
 _Frame = Annotated[FrameNumber, Field(ge=-MAX_FRAMES, le=MAX_FRAMES)]
 _Key = Annotated[str, Field(pattern=r"^(0|-?[1-9][0-9]{0,7})$")]
-"""A frame's number as a key: one number has one form, so that no key frame stands twice."""
+"""A frame number as a JSON key. Each number has only one spelling, so that no keyframe can be given twice."""
 
 
 def _form(value: Any) -> str:  # noqa: ANN401 - JSON
@@ -47,11 +48,11 @@ class _Line(BaseModel):
 
 
 def read_predictions(path: Path) -> dict[str, Prediction]:
-    """All predictions of a file, by sample id.
+    """Read all predictions of a JSON lines file, by sample id.
 
     Raises:
-        PredictionError: the file is not there or empty, a line has another form, or an id stands twice; the message
-            names line and field.
+        PredictionError: the file is missing or has no predictions, a line has the wrong form, or an id is repeated; the
+            message gives the line and the field.
     """
     predictions: dict[str, Prediction] = {}
     for number, record in json_records(path, _Line, PredictionError):
@@ -65,17 +66,36 @@ def read_predictions(path: Path) -> dict[str, Prediction]:
 
 
 def write_predictions(path: Path, results: Iterable[tuple[Sample, Tube]]) -> None:
-    """Write tubes as predictions, with their scores. Raises OutputError."""
+    """Write tubes and their scores as JSON lines.
+
+    Args:
+        path: the file to write.
+        results: samples, each with its predicted tube.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     write_text(path, "".join(_line(sample, tube) for sample, tube in results))
 
 
 def tube_prediction(sample: Sample, tube: Tube) -> Prediction:
-    """A tube as the prediction for a sample."""
+    """Convert a tube to a prediction with one box per frame.
+
+    Args:
+        sample: the sample that the tube was predicted for.
+        tube: the predicted tube.
+    """
     return Prediction(id=sample.id, span=tube.span, frames=np.arange(*tube.span), boxes=tube.boxes)
 
 
 def constant_prediction(sample: Sample, span: Span, box: np.ndarray) -> Prediction:
-    """One box, float (4,) in source pixels, over a span."""
+    """Return a prediction with the same box in every frame.
+
+    Args:
+        sample: the sample to predict.
+        span: half-open range of source frames.
+        box: float (4,), xyxy in source pixels.
+    """
     return Prediction(id=sample.id, span=span, frames=np.array([span[0]]), boxes=np.array([box], np.float32))
 
 

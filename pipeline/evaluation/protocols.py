@@ -1,10 +1,10 @@
-"""Which frames are compared: ours, and those of two published evaluators. See docs/protocols.md.
+"""Choose the frames that a score compares: our protocol and those of two published evaluators. See docs/protocols.md.
 
-`frames`    every frame, half-open ends as they are.
-`tubedetr`  at most 5 frames a second and 200 in all, from the segment without its last frame; a predicted span
-            becomes that of the frames it holds, the last plus one. (Yang et al., TubeDETR, 2022)
-`stcat`     every frame; ends are cut to the segment's last frame, which itself never counts. (Jin et al.,
-            STCAT, 2022)
+`frames`    every frame; spans are used unchanged, with exclusive ends.
+`tubedetr`  at most 5 frames per second and 200 in total, from the segment without its last frame; a predicted span is
+            replaced by the range from its first compared frame to its last, inclusive. (Yang et al., TubeDETR, 2022)
+`stcat`     every frame; ends of spans are limited to the segment's last frame and exclusive, so that this frame never
+            counts. (Jin et al., STCAT, 2022)
 """
 
 from __future__ import annotations
@@ -24,21 +24,26 @@ TUBEDETR_FRAMES = 200
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Two spans as a protocol sees them, and the frames at which boxes are compared."""
+    """The true and the predicted span after a protocol's changes, and the frames at which boxes are compared."""
 
     true: Span
     predicted: Span
     union: np.ndarray
-    """int (frame,): compared frames from the earlier start to the later end."""
+    """int (frame,): compared frames from the earlier start to the later end, exclusive."""
     shared: np.ndarray
-    """int (frame,): those that lie in both spans."""
+    """int (frame,): compared frames that are in both spans."""
 
 
 def compare_spans(sample: Sample, predicted: Span, protocol: Protocol) -> Comparison:
-    """Lay a predicted span beside a sample's true one.
+    """Compare a predicted span with a sample's true span.
+
+    Args:
+        sample: the sample with the true span.
+        predicted: half-open range of source frames; may be empty.
+        protocol: which frames are compared.
 
     Raises:
-        ValueError: the protocol needs the sample's segment or rate, and they are not known.
+        ValueError: the protocol needs the sample's segment or frame rate, and it is unknown.
     """
     true = sample.span
     frames: np.ndarray | None = None
@@ -56,9 +61,17 @@ def compare_spans(sample: Sample, predicted: Span, protocol: Protocol) -> Compar
 
 
 def tubedetr_frames(segment: Span, fps: float) -> np.ndarray:
-    """The frames of a segment that TubeDETR looks at: int (frame,), ascending."""
+    """Return the frames of a segment that TubeDETR's evaluator compares.
+
+    Args:
+        segment: half-open range of source frames.
+        fps: frame rate of the video, in frames per second.
+
+    Returns:
+        int (frame,), ascending; at most `TUBEDETR_FRAMES` frames.
+    """
     ids = np.arange(segment[0], max(segment[0] + 1, segment[1] - 1))
-    # A frame is taken where the count of fifths of a second rises.
+    # Keep the first frame of each fifth of a second.
     ticks = np.floor(ids * min(1.0, TUBEDETR_FPS / fps)).astype(np.int64)
     ids = ids[np.concatenate([[True], ticks[1:] > ticks[:-1]])]
     if len(ids) > TUBEDETR_FRAMES:
@@ -67,7 +80,7 @@ def tubedetr_frames(segment: Span, fps: float) -> np.ndarray:
 
 
 def segment_of(sample: Sample) -> Span:
-    """A sample's segment, or all of its video. Raises ValueError if neither is known."""
+    """Return a sample's segment, or else its whole video. Raises ValueError if neither is known."""
     if sample.segment is not None:
         return sample.segment
     if sample.frame_count is None:

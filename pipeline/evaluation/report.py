@@ -1,4 +1,4 @@
-"""A scorer's report as a JSON file, and two of them compared."""
+"""Write and read score reports as JSON, and compare two reports."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FORMAT = 1
 
 _REMEDY = "make one with: gkcmn-pipe score PREDICTIONS INDEX --json FILE"
 _Share = Annotated[float, Strict(), Field(ge=0, le=1 + 1e-6)]
-"""A score in [0, 1], which rounding may exceed."""
+"""A score in [0, 1]; rounding errors may exceed 1 slightly."""
 _Count = Annotated[int, Strict(), Field(ge=0)]
 _Text = Annotated[str, Strict()]
 
@@ -59,7 +59,7 @@ class _Line(_Form):
 
 
 class _File(_Form):
-    """The form of a report; see `write_report`."""
+    """Content of a report file; see `write_report`."""
 
     format: Literal[1]
     predictions: _Text
@@ -75,7 +75,17 @@ class _File(_Form):
 
 
 def write_report(path: Path, report: Report, *, predictions: str, index: str) -> None:
-    """Write a report, with each sample's own scores. Raises OutputError."""
+    """Write a report with the scores of each sample as JSON.
+
+    Args:
+        path: the file to write.
+        report: the report.
+        predictions: name of the predictions, kept for information.
+        index: name of the index, kept for information.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     content: dict[str, Any] = {
         "format": FORMAT,
         "predictions": name_text(predictions),
@@ -98,14 +108,14 @@ def write_report(path: Path, report: Report, *, predictions: str, index: str) ->
         ],
     }
     head = json.dumps({**content, "samples": []}, indent=2, ensure_ascii=False).removesuffix("[]\n}")
-    # One line a sample: a person can read it, and so can grep.
+    # Write one line per sample, which is easy to read and to search with grep.
     lines = ",\n".join(f"    {json.dumps(line, ensure_ascii=False)}" for line in content["samples"])
     write_text(path, f"{head}[\n{lines}\n  ]\n}}\n")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One sample's score in two reports."""
+    """The score of one sample in two reports."""
 
     id: str
     query: str
@@ -115,20 +125,24 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Report B less report A, over the same samples."""
+    """Differences between report B and report A over the same samples."""
 
     samples: int
     differences: dict[str, tuple[float, float, Estimate]]
-    """By metric: A's mean, B's, and their difference with its paired interval."""
+    """By metric: the mean of A, the mean of B, and the mean of B - A with its paired confidence interval."""
     changes: list[Change]
-    """Those samples whose vIoU differs, the most changed first."""
+    """Samples whose vIoU differs, the largest change first; compares tIoU if no sample has a vIoU."""
 
 
 def compare_reports(before: Path, after: Path) -> Comparison:
-    """Compare two reports of `write_report`, sample by sample.
+    """Compare two reports sample by sample.
+
+    Args:
+        before: report A, a file that `write_report` wrote.
+        after: report B, of the same samples with the same settings.
 
     Raises:
-        PredictionError: a file is no report, or they are not of the same samples and settings.
+        PredictionError: a file is not a report, or the reports have different samples or settings.
     """
     a, b = read_report(before), read_report(after)
     for key in ("samples_digest", "protocol", "temporal_gt", "thresholds"):
@@ -163,7 +177,14 @@ def compare_reports(before: Path, after: Path) -> Comparison:
 
 
 def report_columns(content: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """A report's metrics, sample by sample: see `pipeline.evaluation.score.metric_columns`."""
+    """Return the metrics of each sample in a report.
+
+    Args:
+        content: a report that `read_report` returned.
+
+    Returns:
+        Columns as `pipeline.evaluation.score.metric_columns` returns them.
+    """
     scores = [
         SampleScore(**{key: math.nan if line[key] is None else line[key] for key in ("tiou", "viou")})
         for line in content["samples"]
@@ -172,11 +193,11 @@ def report_columns(content: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 def read_report(path: Path) -> dict[str, Any]:
-    """What `write_report` wrote.
+    """Read a report that `write_report` wrote, as a dict.
 
     Raises:
-        PredictionError: the file is no report of this version; the message names the field that is not as it should
-            be, and a sample's by its place in `samples`, from 0.
+        PredictionError: the file is not a report of this version. The message gives the invalid field; a sample is
+            identified by its position in `samples`, counted from 0.
     """
     try:
         content = read_json_file(path, has_paths=True)
@@ -221,5 +242,5 @@ def _mean(values: np.ndarray) -> float:
 
 
 def _number(value: float) -> float | None:
-    """A number as JSON knows it: NaN is null."""
+    """Convert NaN to None, because JSON has no NaN."""
     return None if math.isnan(value) else value

@@ -1,4 +1,4 @@
-"""The scorer: predictions of any model against an index."""
+"""Score the predictions of any model against an index."""
 
 from __future__ import annotations
 
@@ -18,37 +18,37 @@ from pipeline.types import Prediction, Sample
 
 THRESHOLDS = (0.3, 0.5)
 CENTRE_BOX = np.array([0.25, 0.25, 0.75, 0.75])
-"""xyxy in [0, 1]: half of each side, in the middle."""
+"""A centered box of half the frame's width and height: xyxy in [0, 1]."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Means over some of the samples."""
+    """Mean metrics over some of the samples."""
 
     samples: int
     metrics: dict[str, Estimate]
-    """By the names that papers print: m_tIoU, m_vIoU, vIoU@0.3 ..."""
+    """Estimates by the metrics' names in the literature: m_tIoU, m_vIoU, vIoU@0.3 ..."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What scoring came to."""
+    """Result of `score`."""
 
     protocol: Protocol
     temporal_gt: bool
     thresholds: tuple[float, ...]
     groups: dict[str, dict[str, Group]]
-    """By what the samples are divided by, then by the division: "sentence": {"declarative": ...}."""
+    """Metrics by breakdown and then by part, for example "sentence": {"declarative": ...}."""
     trivial: dict[str, Group]
-    """What needs no model: rows beside which a model's are to be read."""
+    """Metrics of naive baselines, for comparison; see `trivial_rows`."""
     missing: list[str]
-    """Ids of samples without a prediction; each counts as 0."""
+    """Ids of samples without a prediction; each of them scores 0."""
     samples: list[Sample]
     scores: list[SampleScore]
 
     @property
     def whole(self) -> Group:
-        """Over all samples."""
+        """Metrics over all samples."""
         return self.groups["all"]["all"]
 
 
@@ -64,15 +64,16 @@ def score(
     """Score predictions.
 
     Args:
-        samples: all that are to be predicted.
-        predictions: by sample id.
-        protocol: which frames are compared.
-        temporal_gt: compare boxes over the true span, and nothing else (the paper's Table 2).
-        thresholds: R of vIoU@R.
-        train: samples from which the mean box of a trivial row comes; without any, `samples`.
+        samples: all samples to score; a sample without a prediction scores 0.
+        predictions: predictions by sample id.
+        protocol: which frames are compared; see docs/protocols.md.
+        temporal_gt: score only the boxes, over the true span (the paper's Table 2).
+        thresholds: values of R in vIoU@R, in [0, 1].
+        train: training samples, for the mean box of a naive baseline; if empty, `samples` are used.
 
     Raises:
-        PredictionError: predictions are for samples that are not there, or the protocol needs what is not known.
+        PredictionError: a prediction is for none of the samples, or the protocol needs a segment or frame rate that is
+            unknown.
     """
     known = {sample.id for sample in samples}
     if strange := [name for name in predictions if name not in known]:
@@ -118,19 +119,20 @@ def score_files(
     temporal_gt: bool = False,
     thresholds: Sequence[float] = THRESHOLDS,
 ) -> Report:
-    """Score a file of predictions, of any model, against an index.
+    """Score a file of predictions from any model against an index.
 
     Args:
-        predictions: JSON lines, as `pipeline.evaluation.predictions` describes them.
+        predictions: JSON lines in the format of `pipeline.evaluation.predictions`.
         index: labeled samples, Parquet or JSON lines.
-        split: only the samples of this split.
+        split: score only the samples of this split; None scores all.
         protocol: which frames are compared; see docs/protocols.md.
-        temporal_gt: compare boxes over the true span, and nothing else.
-        thresholds: R of vIoU@R, in [0, 1].
+        temporal_gt: score only the boxes, over the true span.
+        thresholds: values of R in vIoU@R, in [0, 1].
 
     Raises:
-        PredictionError: the predictions cannot be read, or are for other samples.
-        AnnotationError: the index cannot be read, or has no sample of that split.
+        PredictionError: the predictions cannot be read, a prediction is for none of the samples, or the protocol needs
+            a segment or frame rate that is unknown.
+        AnnotationError: the index cannot be read, or has no samples of that split.
     """
     path = Path(index)
     everything = read_index(path)
@@ -147,7 +149,16 @@ def score_files(
 def metric_columns(
     scores: Sequence[SampleScore], temporal_gt: bool, thresholds: Sequence[float]
 ) -> dict[str, np.ndarray]:
-    """Metrics by the names that papers print, each float (sample,): its mean is the metric; NaN is left out."""
+    """Return the per-sample values of each metric; the mean of a column is the metric.
+
+    Args:
+        scores: scores of the samples.
+        temporal_gt: whether `scores` are over the true span; the metrics are then gt_vIoU, without tIoU.
+        thresholds: values of R in vIoU@R.
+
+    Returns:
+        float (sample,) by the metrics' names in the literature; NaN where a metric is undefined.
+    """
     name = "gt_vIoU" if temporal_gt else "vIoU"
     overlaps = np.array([score.viou for score in scores])
     columns = {} if temporal_gt else {"m_tIoU": np.array([score.tiou for score in scores])}
@@ -158,7 +169,7 @@ def metric_columns(
 
 
 class _Columns:
-    """Turns scores into the metrics of one report."""
+    """Converts scores into the metrics of one report."""
 
     def __init__(self, samples: Sequence[Sample], temporal_gt: bool, thresholds: tuple[float, ...]) -> None:
         self._videos = np.array([sample.video for sample in samples])
@@ -166,16 +177,21 @@ class _Columns:
         self._thresholds = thresholds
 
     def group(self, scores: Sequence[SampleScore], rows: np.ndarray) -> Group:
-        """Estimate the metrics over some of the samples."""
+        """Estimate the metrics over the samples with the indices `rows`: int (n,)."""
         columns = metric_columns([scores[row] for row in rows], self._temporal_gt, self._thresholds)
         found = estimates(np.stack(list(columns.values()), axis=1), self._videos[rows].tolist())
         return Group(samples=len(rows), metrics=dict(zip(columns, found, strict=True)))
 
 
 def trivial_rows(samples: Sequence[Sample], train: Sequence[Sample]) -> dict[str, list[Prediction]]:
-    """Predictions that need no model: the whole segment, with a box in the centre or the mean of all boxes.
+    """Return the predictions of naive baselines: the whole segment with a centered box or with the mean box.
 
-    Empty where the index knows no segments or no sizes.
+    Args:
+        samples: the samples to predict.
+        train: samples whose boxes are averaged, relative to the frame size.
+
+    Returns:
+        One prediction per sample, by the baseline's name; empty if a sample's frame size or segment is unknown.
     """
     if any(sample.size is None or (sample.segment is None and sample.frame_count is None) for sample in samples):
         return {}
@@ -196,7 +212,7 @@ def trivial_rows(samples: Sequence[Sample], train: Sequence[Sample]) -> dict[str
 
 
 def divisions(samples: Sequence[Sample]) -> dict[str, dict[str, np.ndarray]]:
-    """Rows of samples, by what they are divided by and then by part; parts without a sample are left out."""
+    """Return the indices of samples, int (n,), by breakdown and then by part; empty parts are left out."""
     frames = [sample.span[1] - sample.span[0] for sample in samples]
     words = [len(sample.query.split()) for sample in samples]
     found = {
@@ -215,7 +231,7 @@ def divisions(samples: Sequence[Sample]) -> dict[str, dict[str, np.ndarray]]:
 
 
 def _box_percent(sample: Sample) -> float:
-    """Area of the mean true box in percent of the picture; NaN where it is not known."""
+    """Return the area of the average true box in percent of the frame; NaN if the size or the boxes are unknown."""
     if sample.size is None or not sample.labelled.any():
         return float("nan")
     sides = np.nanmean(sample.boxes[:, 2:] - sample.boxes[:, :2], axis=0) / sample.size
@@ -223,7 +239,7 @@ def _box_percent(sample: Sample) -> float:
 
 
 def _parts(values: Sequence[float], bounds: tuple[int, int], names: tuple[str, str, str]) -> dict[str, np.ndarray]:
-    """Rows below, between and from the bounds; rows whose value is NaN are in none."""
+    """Return the indices of values below, between and from the bounds; NaN values are in none of the parts."""
     low, high = bounds
     array = np.array(values, float)
     below, between, above = names

@@ -1,1 +1,1 @@
-"""Run a trained model on one video."""
+"""Run a trained model on videos."""

@@ -1,4 +1,4 @@
-"""Grounding: one video and one sentence in, one tube out."""
+"""Ground one query in one video, and write the result as JSON."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ def ground(
 
     Args:
         video: a video file.
-        query: a sentence.
+        query: a sentence, such as "the man in red".
         run: folder of a training run.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        store_place: a store to read the features from, and to add them to.
-        spare_place: a store that is used in the same way if none is named, it exists, and its settings fit the run.
+        store_place: path or URL of a feature store; features are read from it, and added to it if missing.
+        spare_place: used in the same way if `store_place` is None, the store exists, and its settings match the run.
         decode_timeout_s: seconds without a frame after which the decoder is stopped.
-        use: weights of the run's last epoch, or of its best one by validation ("best").
-        on_clips: progress of extraction.
+        use: "last" for the weights of the run's last epoch, "best" for those of its best epoch by validation.
+        on_clips: called with the video's key, the number of clips done and the total.
 
     Raises:
-        GkcmnError: an input is missing or does not fit; the message names it.
+        GkcmnError: an input is missing, damaged or incompatible; the message gives it.
     """
     if not is_file(video):
         raise MissingInputError(f"{video}: no such file; check the path")
     predictor = GroundingPredictor.from_pretrained(run, device=device, use=use)
-    predictor.encode_query(query)  # a query without words is refused before the video is decoded
+    predictor.encode_query(query)  # reject a query without words before decoding the video
     encoded = predictor.encode_video(
         video,
         store=store_place,
@@ -56,7 +56,15 @@ def ground(
 
 
 def write_json(grounding: Grounding, path: Path) -> None:
-    """Write a grounding as JSON: a box in source pixels for each frame of the span. Raises OutputError."""
+    """Write a grounding as JSON, with one box in source pixels for each frame of the span.
+
+    Args:
+        grounding: the result of `ground` or of a predictor.
+        path: the file to write.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     start, end = grounding.tube.span
     start_s, end_s = grounding.span_s
     record = grounding.record
@@ -76,7 +84,7 @@ def write_json(grounding: Grounding, path: Path) -> None:
         {"frame": frame, "s": round(float(grounding.frame_times[frame]), 4), "box": [round(float(x), 2) for x in box]}
         for frame, box in zip(range(start, end), grounding.tube.boxes, strict=True)
     ]
-    # One line a box: a person can read it, and so can grep.
+    # Write one line per box, which is easy to read and to search with grep.
     head = json.dumps(content, indent=2).removesuffix("\n}")
     lines = ",\n".join(f"    {json.dumps(box)}" for box in boxes)
     write_text(path, f'{head},\n  "boxes": [\n{lines}\n  ]\n}}\n')

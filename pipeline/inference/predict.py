@@ -1,4 +1,4 @@
-"""Run a trained model on batches, and check that it fits the features and word vectors it is given."""
+"""Run a trained model on batches, and check that features and word vectors match the ones it was trained with."""
 
 from __future__ import annotations
 
@@ -21,9 +21,16 @@ from pipeline.types import Sample, Tube
 def predict(
     model: Grounder[Any], batches: Iterable[Batch], device: str, *, true_spans: bool = False
 ) -> Iterator[tuple[Batch, list[Tube]]]:
-    """Run a model over batches, and decode each: one tube an example, over its true span if that is asked for.
+    """Run a model on batches and yield each batch with one tube per example.
 
-    Raises PredictionError if an answer is not finite.
+    Args:
+        model: in evaluation mode; it is moved to `device`.
+        batches: collated examples.
+        device: torch device, such as "cpu" or "cuda:0".
+        true_spans: predict boxes over the true span of each example that has one, instead of predicting the span.
+
+    Raises:
+        PredictionError: the model's output is not finite.
     """
     model = model.to(device)
     for batch in batches:
@@ -36,14 +43,19 @@ def predict(
 
 
 def labeled(batch: Batch, tubes: Sequence[Tube]) -> Iterator[tuple[Sample, Tube]]:
-    """Each sample of a batch of labeled samples with its tube, as `predict` yields both."""
+    """Yield each sample of a batch with its tube.
+
+    Args:
+        batch: a batch of labeled samples.
+        tubes: the tubes that `predict` yielded with this batch.
+    """
     for example, tube in zip(batch.examples, tubes, strict=True):
         assert example.sample is not None
         yield example.sample, tube
 
 
 def _check_finite(answer: Answer, batch: Batch) -> None:
-    """Raise PredictionError unless an answer is finite: a model's weights are, so what was read is not."""
+    """Raise PredictionError unless the output is finite. The weights are, so the cause must be the input."""
     finite = answer.scores.isfinite() & answer.boxes.isfinite().flatten(1).all(dim=1)
     for example, is_finite in zip(batch.examples, finite.tolist(), strict=True):
         if not is_finite:
@@ -54,19 +66,42 @@ def _check_finite(answer: Answer, batch: Batch) -> None:
 
 
 def differing_settings(settings: RunSettings, store: FeatureStore) -> list[str]:
-    """What a store was made with otherwise than the one a run learnt from."""
+    """Return the names of the extraction settings in which a store differs from the one a run was trained with.
+
+    Args:
+        settings: settings of the run.
+        store: the feature store to check.
+    """
     return sorted(name for name, value in settings.features.items() if store.settings.get(name) != value)
 
 
 def check_encoding(settings: RunSettings, run: Path) -> None:
-    """Refuse word vectors whose file has changed since a run learnt from them. Raises CheckpointError."""
+    """Check that the word vectors are the ones that a run was trained with.
+
+    Args:
+        settings: settings of the run.
+        run: folder of the run, for error messages.
+
+    Raises:
+        CheckpointError: the word vectors differ, for example because their file has changed.
+        MissingInputError: the file of word vectors does not exist.
+    """
     now = encoding_name(settings.config.extract)
     if not can_stand_for(now, settings.encoding):
         raise CheckpointError(f"{run}: learnt from the word vectors {settings.encoding!r}, not {now!r}; restore them")
 
 
 def check_features(settings: RunSettings, store: FeatureStore, run: Path) -> None:
-    """Refuse a store that was made otherwise than the one a run learnt from. Raises CheckpointError."""
+    """Check that a store has the extraction settings that a run was trained with.
+
+    Args:
+        settings: settings of the run.
+        store: the feature store to check.
+        run: folder of the run, for error messages.
+
+    Raises:
+        CheckpointError: a setting differs.
+    """
     if differing := differing_settings(settings, store):
         raise CheckpointError(
             f"{run}: learnt from features with another {', '.join(differing)} than those of {store.place}; "

@@ -1,4 +1,4 @@
-"""The predictor: one loaded model that answers many queries about many videos."""
+"""Load a model once and ground many queries in many videos."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class EncodedVideo:
 
     path: Path
     features: VideoFeatures
-    """One mean of clips for each time step of the model."""
+    """Features averaged over the clips of each time step of the model."""
     extracted: bool
     """True if the backbone ran, False if the features came from a store."""
 
@@ -64,12 +64,12 @@ class Grounding:
 
     @property
     def start_s(self) -> float:
-        """Second at which the span starts, as a player shows it."""
+        """Start of the span in seconds, as a player shows it."""
         return float(self.frame_times[self.tube.span[0]])
 
     @property
     def end_s(self) -> float:
-        """Second at which the span ends."""
+        """End of the span in seconds, as a player shows it."""
         return float(self.frame_times[self.tube.span[1]])
 
     @property
@@ -89,19 +89,20 @@ class Grounding:
 
 
 class GroundingPredictor:
-    """Find tubes in videos. The model, the backbone and the word vectors are loaded once."""
+    """Find the tubes that queries describe. The model, the backbone and the word vectors are loaded only once."""
 
     def __init__(self, model: Grounder[Any], settings: RunSettings, run: Path, *, device: str) -> None:
         """Use a loaded model; `from_pretrained` loads one.
 
         Args:
             model: in evaluation mode.
-            settings: of its run.
-            run: the run's folder, which messages name.
-            device: torch device, as "cpu" or "cuda:0".
+            settings: settings that the model was trained with.
+            run: folder of the training run, for error messages.
+            device: torch device, such as "cpu" or "cuda:0".
 
         Raises:
             CheckpointError: the word vectors are not the ones that the model was trained with.
+            MissingInputError: the file of word vectors does not exist.
         """
         check_encoding(settings, run)
         self.run = run
@@ -115,12 +116,12 @@ class GroundingPredictor:
 
         Args:
             checkpoint: folder of a training run; None loads the checkpoint that the package contains.
-            device: "auto" takes a GPU if there is one; otherwise "cpu", "cuda" or "cuda:N".
-            use: weights of the run's last epoch, or of its best one by validation ("best").
+            device: "auto" uses a GPU if there is one; otherwise "cpu", "cuda" or "cuda:N".
+            use: "last" for the weights of the run's last epoch, "best" for those of its best epoch by validation.
 
         Raises:
-            CheckpointError: there is no checkpoint, or it is damaged or does not fit.
-            ConfigError: there is no such device.
+            CheckpointError: the checkpoint is missing, damaged or incompatible.
+            ConfigError: the device does not exist.
         """
         resolved = resolve_device(device)
         run = SHIPPED if checkpoint is None else Path(checkpoint)
@@ -155,15 +156,15 @@ class GroundingPredictor:
         Args:
             path: a video file.
             store: path or URL of a feature store; features are read from it, and added to it if it lacks them.
-            default_store: used in the same way if `store` is None, the store exists, and its settings fit the model.
+            default_store: used in the same way if `store` is None, the store exists, and its settings match the model.
             decode_timeout_s: seconds without a frame after which the decoder is stopped.
-            on_clips: called with the video's key, the clips done and all clips.
+            on_clips: called with the video's key, the number of clips done and the total.
 
         Raises:
-            MissingInputError: there is no such file.
+            MissingInputError: the file does not exist.
             MediaError: the file is not a video, or none of its frames can be decoded.
             StoreError: the store is damaged or cannot be written.
-            CheckpointError: the store's features were made with other settings than the model's.
+            CheckpointError: the store was made with other extraction settings than the model was trained with.
         """
         video = Path(path)
         if not is_file(video):
@@ -176,7 +177,7 @@ class GroundingPredictor:
         """Find the tube that a query describes.
 
         Args:
-            video: from `encode_video` of this predictor.
+            video: a video that this predictor's `encode_video` returned.
             query: a sentence, such as "the man in red".
 
         Raises:
@@ -202,7 +203,7 @@ class GroundingPredictor:
         return Layout(max_steps=sizes.max_steps, channels=sizes.feature_channels)
 
     def _fitting(self, place: str | None) -> str | None:
-        """The place, if it holds a store whose features the model can read."""
+        """Return the path or URL if there is a store whose features the model can use, else None."""
         store = FeatureStore.open_if_any(place) if place is not None else None
         return None if store is None or differing_settings(self._settings, store) else place
 
@@ -226,7 +227,7 @@ class GroundingPredictor:
 
     @contextmanager
     def _store(self, place: str | None) -> Iterator[FeatureStore]:
-        """The store at that place, or a temporary one."""
+        """Open or create the store at a path or URL; with None, create a temporary one that is deleted afterwards."""
         config = self._settings.config.extract
         if place is not None and FeatureStore.exists(place):
             yield FeatureStore.open(place, writable=True)
@@ -237,6 +238,6 @@ class GroundingPredictor:
 
 
 def _possible_keys(video: Path) -> list[str]:
-    """Keys under which `features` may have stored this file: its path from any folder above it."""
-    paths = dict.fromkeys([video.absolute(), video.resolve()])  # as named, and the target of a link
+    """Return the keys that extraction may have used for this file: its path relative to any of its parent folders."""
+    paths = dict.fromkeys([video.absolute(), video.resolve()])  # the given path, and a symbolic link's target
     return [name_text("/".join(path.parts[start:])) for path in paths for start in range(len(path.parts) - 1, 0, -1)]

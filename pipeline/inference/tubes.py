@@ -1,4 +1,4 @@
-"""The model's output as tubes in source frames and pixels."""
+"""Convert the model's output to tubes in source frames and pixels."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from pipeline.types import Span, Tube
 
 
 def decode_tubes(answer: Answer, batch: Batch, *, true_spans: bool = False) -> list[Tube]:
-    """One tube for each example.
+    """Return one tube per example.
 
-    With `true_spans` the span is the sample's own, for judging boxes alone.
+    Args:
+        answer: decoded output of the model for the batch.
+        batch: the batch that the model was run on.
+        true_spans: use the true span of each example that has one in place of the predicted span, to score only boxes.
     """
     return [
         decode_tube(
@@ -35,22 +38,32 @@ def decode_tubes(answer: Answer, batch: Batch, *, true_spans: bool = False) -> l
 
 
 def decode_tube(span: Span, step_boxes: np.ndarray, axis: StepAxis, record: VideoRecord, *, score: float) -> Tube:
-    """A span and one box a step, as a tube.
+    """Build a tube from a span and one box per time step.
 
     Args:
-        span: in source frames.
+        span: half-open range of source frames.
         step_boxes: float (step, 4), xyxy in [0, 1].
         axis: the example's time axis.
-        record: gives the picture's size.
-        score: predicted tIoU.
+        record: the video's record, for its frame size.
+        score: predicted tIoU, in [0, 1].
     """
     return Tube(span=span, boxes=boxes_over(span, step_boxes, axis, record), score=score)
 
 
 def boxes_over(span: Span, step_boxes: np.ndarray, axis: StepAxis, record: VideoRecord) -> np.ndarray:
-    """One box for each frame of a span, in source pixels: float32 (frame, 4).
+    """Interpolate one box per frame of a span from one box per time step.
 
-    Only steps whose moment lies in the span speak: the others were never taught where the object is.
+    Only steps whose center is in the span are used, because training gives boxes only to steps inside the true span.
+    If there is no such step, the nearest one is used.
+
+    Args:
+        span: half-open range of source frames.
+        step_boxes: float (step, 4), xyxy in [0, 1].
+        axis: the example's time axis.
+        record: the video's record, for its frame size.
+
+    Returns:
+        float32 (frame, 4), xyxy in source pixels.
     """
     inside = (axis.centres >= span[0]) & (axis.centres < span[1])
     if not inside.any():
@@ -61,7 +74,15 @@ def boxes_over(span: Span, step_boxes: np.ndarray, axis: StepAxis, record: Video
 
 
 def span_frames(span_steps: np.ndarray, axis: StepAxis) -> Span:
-    """Whole frames of a span in steps; at least one."""
+    """Round a span on the step axis to source frames.
+
+    Args:
+        span_steps: float (2,), start and end on the step axis.
+        axis: the example's time axis.
+
+    Returns:
+        Half-open frame range inside the segment, with at least one frame.
+    """
     low, high = axis.segment
     start, end = (round(float(point)) for point in axis.to_frames(span_steps))
     start = min(start, high - 1)

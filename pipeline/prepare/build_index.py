@@ -1,4 +1,4 @@
-"""A data set's own files into one index, with an account of what was rejected and why."""
+"""Convert a data set's annotation files to an index, and list every rejected or changed record with the reason."""
 
 from __future__ import annotations
 
@@ -20,24 +20,26 @@ from pipeline.types import Sample
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """What preparing came to."""
+    """Result of `prepare`."""
 
     samples: list[Sample]
+    """Valid samples, as written to the index."""
     rejected: int
+    """Number of rejected records."""
     findings: Counter[str]
-    """Records by rule; a record may meet several."""
+    """Number of findings by rule; a record may have several."""
     account: Path
-    """JSON lines: each finding, with its record."""
+    """JSON lines file with one finding per line."""
 
     def counts(self) -> dict[str | None, Counter[str]]:
-        """Samples by split, and by kind of sentence."""
+        """Return the number of samples by split and then by kind of query."""
         found: dict[str | None, Counter[str]] = {}
         for sample in self.samples:
             found.setdefault(sample.split, Counter())[sample.kind] += 1
         return found
 
     def videos(self, split: str | None) -> int:
-        """Videos that a split's samples speak of."""
+        """Return the number of videos in a split; None counts samples without a split."""
         return len({sample.video for sample in self.samples if sample.split == split})
 
 
@@ -50,18 +52,23 @@ def prepare(
     decode_timeout_s: float = 60.0,
     on_video: Callable[[int, int], None] = lambda *_: None,
 ) -> Prepared:
-    """Settle each record, and write the index `out` and beside it the account of what was found.
+    """Validate each record and write the index.
+
+    The findings are written as JSON lines to the same folder, with the suffix .findings.jsonl. With `videos`, the facts
+    about the videos are cached there with the suffix .videos.json.
 
     Args:
-        records: of a data set's reader.
-        out: the index, a .parquet file.
-        videos: folder of the videos; None trusts the data set's own figures, and takes its names as keys.
-        store: of their features, whose records are taken before a look at the videos.
-        decode_timeout_s: seconds without an answer after which a video counts as unreadable.
-        on_video: called with the videos looked at and in all.
+        records: records from a data set's reader.
+        out: the index to write, a .parquet file.
+        videos: folder of the videos; None uses the sizes and frame counts of the annotations, and the video names of
+            the annotations as keys.
+        store: a feature store of the videos; a video is not opened if the store has a record of it.
+        decode_timeout_s: seconds without a response after which a video counts as unreadable.
+        on_video: called with the number of videos done and the total.
 
     Raises:
-        AnnotationError: no record is left, or `out` is no .parquet file.
+        AnnotationError: no valid record remains, or `out` does not end in .parquet.
+        MissingInputError: `videos` contains no video.
         OutputError: the index cannot be written.
     """
     check_index_name(out)
@@ -101,7 +108,7 @@ def prepare(
 
 
 def check_index_name(out: Path) -> None:
-    """Refuse a name that an index cannot have. Raises AnnotationError."""
+    """Raise AnnotationError if the file name does not end in .parquet."""
     if out.suffix != ".parquet":
         raise AnnotationError(f"{out}: an index is a Parquet file; let its name end in .parquet")
 

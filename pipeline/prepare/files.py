@@ -1,4 +1,4 @@
-"""What the readers of all data sets share: JSON with its errors in words, and files by their stem."""
+"""Shared functions of the data set readers: read JSON, check its fields, and find files by their stem."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _REMEDY = "is it a file of this data set?"
 
 
 def read_json(path: Path, on_repeated: Callable[[str], None] = lambda _: None) -> Any:  # noqa: ANN401 - whatever it holds
-    """A JSON file's content.
+    """Return the content of a JSON file.
 
     Args:
         path: the file.
-        on_repeated: called with a key that stands twice in one object, whose last value counts: published files
-            are taken as they are.
+        on_repeated: called with each key that is repeated in one object; the last value is used. Repeated keys are
+            accepted because published annotation files contain them.
 
     Raises:
-        AnnotationError: the file cannot be read, or is no JSON.
+        AnnotationError: the file cannot be read or is not JSON.
     """
     try:
         with open_input(path) as file:
@@ -41,26 +41,45 @@ def read_json(path: Path, on_repeated: Callable[[str], None] = lambda _: None) -
 
 
 def size_of(record: Any, where: str) -> tuple[int, int]:  # noqa: ANN401 - JSON
-    """A record's `width` and `height`, in pixels.
+    """Return a record's `width` and `height` in pixels.
+
+    Args:
+        record: one JSON value; it should be an object.
+        where: location of the record, for error messages.
 
     Raises:
-        AnnotationError: one is no whole number, or no length of a picture's side.
+        AnnotationError: a value is missing, not an integer, or not from 1 to `MAX_PIXELS`.
     """
     return check_size(field(record, "width", int, where), field(record, "height", int, where), where)
 
 
 def check_size(width: int, height: int, where: str) -> tuple[int, int]:
-    """The same two, if a picture may have that size. Raises AnnotationError."""
+    """Check a frame size, and return its width and height unchanged.
+
+    Args:
+        width: width in pixels.
+        height: height in pixels.
+        where: location of the record, for error messages.
+
+    Raises:
+        AnnotationError: a value is not from 1 to `MAX_PIXELS`.
+    """
     if not all(1 <= side <= MAX_PIXELS for side in (width, height)):
         raise AnnotationError(f"{where}: its picture is {_shown(width)}x{_shown(height)}; {_REMEDY}")
     return width, height
 
 
 def frame_of(record: Any, key: str, where: str) -> int:  # noqa: ANN401 - JSON
-    """A record's number of a frame or of frames, which rules may still reject.
+    """Return a frame number or frame count of a record; the rules may still reject it.
+
+    Args:
+        record: one JSON value; it should be an object.
+        key: name of the field.
+        where: location of the record, for error messages.
 
     Raises:
-        AnnotationError: it is no whole number, or so large that it counts something else.
+        AnnotationError: the value is missing or not an integer, or its absolute value exceeds `MAX_FRAMES`, so that it
+            must be in another unit.
     """
     number = int(field(record, key, int, where))
     if abs(number) > MAX_FRAMES:
@@ -69,12 +88,21 @@ def frame_of(record: Any, key: str, where: str) -> int:  # noqa: ANN401 - JSON
 
 
 def number_of(record: Any, key: str, where: str) -> float:  # noqa: ANN401 - JSON
-    """A record's number, which may be infinite. Raises AnnotationError if it is none."""
+    """Return a number of a record as float; it may be infinite.
+
+    Args:
+        record: one JSON value; it should be an object.
+        key: name of the field.
+        where: location of the record, for error messages.
+
+    Raises:
+        AnnotationError: the value is missing or not a number.
+    """
     return as_float(field(record, key, (int, float), where))
 
 
 def as_float(number: float) -> float:
-    """A number of JSON, where whole ones may be larger than any float: these become infinite."""
+    """Convert a JSON number to float; an integer that is too large becomes plus or minus infinity."""
     try:
         return float(number)
     except OverflowError:
@@ -82,7 +110,17 @@ def as_float(number: float) -> float:
 
 
 def field(record: Any, key: str, kind: type | tuple[type, ...], where: str) -> Any:  # noqa: ANN401 - JSON
-    """A record's value of a known type. Raises AnnotationError."""
+    """Return a field of a record and check its type; booleans do not count as numbers.
+
+    Args:
+        record: one JSON value; it should be an object.
+        key: name of the field.
+        kind: required type, or several allowed types.
+        where: location of the record, for error messages.
+
+    Raises:
+        AnnotationError: the field is missing or has another type.
+    """
     if not isinstance(record, dict) or key not in record:
         raise AnnotationError(f"{where}: has no {key!r}; {_REMEDY}")
     value = record[key]
@@ -92,12 +130,12 @@ def field(record: Any, key: str, kind: type | tuple[type, ...], where: str) -> A
 
 
 def _shown(value: Any) -> str:  # noqa: ANN401 - JSON
-    """The beginning of a value, however long or deep it is."""
+    """Return the first 60 characters of a value's representation; long and deeply nested values are abbreviated."""
     return (value if isinstance(value, str) else reprlib.repr(value))[:60]
 
 
 def split_of(path: Path) -> str:
-    """The split with which a file's name begins. Raises AnnotationError if it begins with none."""
+    """Return the split that a file's name starts with. Raises AnnotationError if there is none."""
     for split in SPLITS:
         if path.name.startswith(split):
             return split
@@ -107,7 +145,15 @@ def split_of(path: Path) -> str:
 
 
 def by_stem(folder: Path, suffix: str) -> dict[str, list[Path]]:
-    """Files below a folder, through links too, by their names without end. Raises AnnotationError if there is none."""
+    """Return the files with a suffix in a folder and its subfolders, by stem; symbolic links are followed.
+
+    Args:
+        folder: the folder to search.
+        suffix: file name extension with its dot, such as ".json".
+
+    Raises:
+        AnnotationError: the folder cannot be read, or has no such file.
+    """
     found: dict[str, list[Path]] = {}
     try:
         paths = files_below(folder, {suffix})

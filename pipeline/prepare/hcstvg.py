@@ -1,8 +1,8 @@
-"""HC-STVG, v1 and v2: one JSON object, by the video's file name.
+"""Read the annotations of HC-STVG, versions 1 and 2: one JSON object with a record for each video file name.
 
-`st_frame` counts from 1, and is the frame of the first of `bbox`, which holds [x, y, width, height] for each frame.
-The sentence is `caption` in v1 and `English` in v2; the picture's size is `width` and `height`, or `img_size` as
-[height, width]. All sentences are declarative; the segment is the whole video.
+`bbox` holds [x, y, width, height] for each frame of the span. `st_frame` is the number of the first of these frames,
+counted from 1. The query is `caption` in version 1 and `English` in version 2. The frame size is `width` and `height`,
+or `img_size` as [height, width]. All queries are declarative, and the segment is the whole video.
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ from pipeline.prepare.records import Draft, Finding
 
 
 def hcstvg_drafts(files: Sequence[Path]) -> Iterator[Draft | Finding]:
-    """Each sentence of files named as train.json or val_v2.json: the name's beginning is the split.
+    """Yield a draft for each query, and a finding for each repeated video name.
+
+    Args:
+        files: annotation files; a name such as train.json or val_v2.json starts with its split.
 
     Raises:
-        AnnotationError: a file has another form, or another name.
+        AnnotationError: a file's content is not in this format, or its name does not start with a split.
     """
     for path in files:
         split = split_of(path)
@@ -57,7 +60,7 @@ def hcstvg_drafts(files: Sequence[Path]) -> Iterator[Draft | Finding]:
 
 
 def _boxes(boxes: Sequence[Any], where: str) -> np.ndarray:
-    """[x, y, width, height] as xyxy; NaN where a box is null."""
+    """Convert [x, y, width, height] to float32 (frame, 4) xyxy; NaN for a null box."""
     rows = np.full((len(boxes), 4), np.nan, np.float32)
     for row, box in zip(rows, boxes, strict=True):
         if box is None:
@@ -65,7 +68,7 @@ def _boxes(boxes: Sequence[Any], where: str) -> np.ndarray:
         if not isinstance(box, list) or len(box) != 4 or not all(_is_number(side) for side in box):
             raise AnnotationError(f"{where}: bbox holds {reprlib.repr(box)}; boxes are [x, y, width, height]")
         x, y, width, height = (as_float(side) for side in box)
-        with np.errstate(over="ignore"):  # what is too large for 32 bits becomes infinite, which a rule drops
+        with np.errstate(over="ignore"):  # too large for float32 becomes infinity; a rule drops such boxes
             row[:] = (x, y, x + width, y + height)
     return rows
 

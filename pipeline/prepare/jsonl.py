@@ -1,4 +1,4 @@
-"""The plain format (see `pipeline.data.jsonl`) as drafts."""
+"""Read annotations in the JSON lines format of `pipeline.data.jsonl`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ from pipeline.prepare.records import Draft
 
 
 def plain_drafts(files: Sequence[Path]) -> Iterator[Draft]:
-    """Each line of files of JSON lines. Raises AnnotationError at a line of another form."""
+    """Yield a draft for each line of the files.
+
+    A record without an id gets its line number, preceded by the file's stem if there are several files.
+
+    Raises:
+        AnnotationError: a file cannot be read, or a line has the wrong form.
+    """
     for path in files:
         for number, record in plain_records(path):
             yield Draft(

@@ -1,4 +1,4 @@
-"""From a draft and its video to a sample. Each rule has a name, and rejects the record or says what it did."""
+"""Turn a draft and its video into a sample. Each rule has a name; it rejects the record, or keeps it with a finding."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pipeline.prepare.records import Draft, Finding
 from pipeline.types import Sample
 
 MAX_WORDS = 20
-"""Words that the paper's model reads."""
+"""Number of words that the paper's model reads."""
 FRAMES_OFF = 0.01
-"""Share of a video's frames by which an annotation may be wrong about their number (and 2 at least)."""
+"""Allowed difference between annotated and actual frame count, as a fraction of the annotated; at least 2 frames."""
 SHAPE_OFF = 0.02
-"""Share by which an annotation's picture may differ from the video's in its ratio of sides."""
+"""Allowed relative difference between the aspect ratios of the annotated frame size and the video."""
 
 REJECTED = {
     "duplicate id": "an earlier record has the same id",
@@ -45,15 +45,15 @@ KEPT = {
 RULES = {**REJECTED, **KEPT}
 
 Note = Callable[[str, str], None]
-"""Records that a rule was met, with what was seen."""
+"""Callback that records a finding: the rule's name and the details."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settled:
-    """What the rules made of one draft."""
+    """Result of `settle`."""
 
     sample: Sample | None
-    """None if it was rejected."""
+    """The sample; None if the record was rejected."""
     findings: list[Finding]
 
 
@@ -61,9 +61,9 @@ def settle(draft: Draft, key: str, info: VideoInfo | None) -> Settled:
     """Apply the rules to one draft.
 
     Args:
-        draft: what the data set says.
-        key: its video's key in a store.
-        info: the video as it is; None where videos are not looked at.
+        draft: the record from the data set.
+        key: key of its video in a feature store.
+        info: facts about the video file; None if the videos are not available.
     """
     findings: list[Finding] = []
 
@@ -105,7 +105,7 @@ def settle(draft: Draft, key: str, info: VideoInfo | None) -> Settled:
 
 
 def _another(draft: Draft, info: VideoInfo) -> str | None:
-    """Why the video cannot be the one that was annotated, if it cannot."""
+    """Return why the video cannot be the annotated one, or None if it can."""
     if draft.frame_count is not None:
         allowed = max(2, FRAMES_OFF * draft.frame_count)
         if abs(draft.frame_count - info.frame_count) > allowed:
@@ -118,7 +118,7 @@ def _another(draft: Draft, info: VideoInfo) -> str | None:
 
 
 def _cut(draft: Draft, note: Note) -> Draft:
-    """End a segment with its video, and a span with its segment, where they are only just too long."""
+    """Shorten a segment that ends after the video, and a span that ends one frame after its segment or video."""
     segment, (start, end) = draft.segment, draft.span
     if segment is not None and draft.frame_count is not None and segment[1] > draft.frame_count > segment[0]:
         note("segment cut", f"by {segment[1] - draft.frame_count} frames")
@@ -133,7 +133,17 @@ def _cut(draft: Draft, note: Note) -> Draft:
 def _usable(
     boxes: np.ndarray, annotated: tuple[int, int] | None, size: tuple[int, int] | None, note: Note
 ) -> np.ndarray:
-    """Boxes in the video's pixels, cut to its picture; NaN where none is left."""
+    """Scale boxes to the video's pixels and clip them to the frame.
+
+    Args:
+        boxes: float32 (frame, 4), xyxy in pixels of the annotated size; NaN for a missing box.
+        annotated: width and height that the boxes refer to; None means the video's own size.
+        size: width and height of the video in pixels; None if unknown.
+        note: called for each finding.
+
+    Returns:
+        float32 (frame, 4), NaN where there is no usable box.
+    """
     boxes = boxes.astype(np.float64)
     given = ~np.isnan(boxes).all(axis=1)
     if annotated is not None and size is not None and annotated != size:
@@ -146,7 +156,7 @@ def _usable(
         if over := int((finite & (cut != boxes).any(axis=1)).sum()):
             note("boxes cut", f"{over} frames")
     cut[~finite] = np.nan
-    cut = cut.astype(np.float32)  # as it is written: what is empty then is dropped
+    cut = cut.astype(np.float32)  # the dtype of the index; boxes that are empty after rounding are dropped
     usable = finite & ~unusable_boxes(cut, *np.array([size or (np.nan, np.nan)], np.float32).T)
     if dropped := int((given & ~usable).sum()):
         note("boxes dropped", f"{dropped} frames")

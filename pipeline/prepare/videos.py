@@ -1,4 +1,4 @@
-"""The videos of a data set: found by key or by name, and looked at once."""
+"""Find the videos of a data set by key or by stem, and probe each of them once."""
 
 from __future__ import annotations
 
@@ -22,17 +22,27 @@ from extract.video.inputs import VideoInput, find_videos
 from extract.video.reader import probe, source_digest
 
 KEPT_EVERY = 50
-"""Videos between two writes of what is known: what an interruption costs at most."""
+"""Number of probed videos after which the results are saved; an interruption loses at most these."""
 
 
 class VideoFolder:
-    """A folder of videos, whose facts are kept in a file between runs.
+    """A folder of videos whose facts are cached in a file between runs.
 
-    Of what a store holds, its record is taken: a head may announce frames that are not there.
+    If the feature store has a video, its record is used: a container header may overstate the frame count.
     """
 
     def __init__(self, folder: Path, memory: Path, store: FeatureStore | None, *, timeout_s: float) -> None:
-        """List the folder. Raises MissingInputError if it holds no video."""
+        """List the videos of a folder.
+
+        Args:
+            folder: folder that contains the videos, also in subfolders.
+            memory: JSON file that caches the facts between runs.
+            store: feature store with records of the videos; None if there is none.
+            timeout_s: seconds without a response after which a video counts as unreadable.
+
+        Raises:
+            MissingInputError: the folder contains no video.
+        """
         self._inputs = {video.key: video for video in find_videos([str(folder)])}
         self._by_stem: dict[str, list[VideoInput]] = {}
         for video in self._inputs.values():
@@ -43,7 +53,7 @@ class VideoFolder:
         self._known: dict[str, VideoInfo | str] = {}
 
     def find(self, name: str) -> VideoInput | str:
-        """The video of that key, or of that name without folder and end; or why it cannot be told."""
+        """Return the video with this key or this stem, or else the reason why there is not exactly one."""
         if name in self._inputs:
             return self._inputs[name]
         found = self._by_stem.get(name, [])
@@ -52,15 +62,15 @@ class VideoFolder:
         return "two files have that name" if found else "no such file"
 
     def info(self, video: VideoInput) -> VideoInfo | str:
-        """What `probe_all` found of a video, or why it cannot be read."""
+        """Return the facts that `probe_all` found about a video, or the reason why it cannot be read."""
         return self._known[video.key]
 
     def probe_all(self, videos: Iterable[VideoInput], on_video: Callable[[int, int], None]) -> None:
-        """Look at each video, unless extraction or a run before has.
+        """Probe each video that is neither in the feature store nor in the cache file.
 
         Args:
-            videos: those that are asked for.
-            on_video: called with the videos done and in all.
+            videos: the videos whose facts are needed.
+            on_video: called with the number of videos done and the total.
         """
         kept = self._load()
         wanted = list({video.key: video for video in videos}.values())
@@ -76,7 +86,7 @@ class VideoFolder:
                 self._known[video.key] = info
         todo = [video for video in wanted if video.key not in self._known]
         on_video(len(wanted) - len(todo), len(wanted))
-        # Each look is a process of its own, so threads are enough to keep all cores at it.
+        # Each probe runs in a process of its own, so threads are enough to use all cores.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             tasks = {pool.submit(self._look, video): video for video in todo}
             try:
@@ -103,19 +113,19 @@ class VideoFolder:
         try:
             content = _Memory.model_validate(read_json_file(self._memory))
         except (OSError, ValueError):
-            return {}  # not there, damaged, or of another version: looked at again
+            return {}  # missing, damaged or of another version: probe all videos again
         if content.sha256 != json_digest(_facts(content.videos)):
             return {}
         return {**content.videos}
 
     def _save(self, known: dict[str, VideoInfo | str]) -> None:
-        """Write what is known of the videos that could be read."""
+        """Write the facts about readable videos to the cache file."""
         videos = _facts(known)
         write_text(self._memory, json.dumps({"sha256": json_digest(videos), "videos": videos}) + "\n")
 
 
 class _Memory(BaseModel):
-    """The form of the file; a checksum tells a number that was altered, which no other check could."""
+    """Content of the cache file. The checksum detects altered numbers, which no other check could."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -124,5 +134,5 @@ class _Memory(BaseModel):
 
 
 def _facts(videos: Mapping[str, VideoInfo | str]) -> dict[str, dict[str, Any]]:
-    """What the file keeps of the videos that could be read, by their digests; the others are tried again."""
+    """Return the facts about readable videos by digest. Unreadable ones are left out, so the next run retries them."""
     return {digest: asdict(info) for digest, info in videos.items() if isinstance(info, VideoInfo)}

@@ -1,7 +1,7 @@
-"""VidSTG: sentences from its own files, boxes from VidOR's.
+"""Read the annotations of VidSTG: queries from VidSTG's files, boxes from VidOR's.
 
-A record's `used_segment` ends with its last frame, its `temporal_gt` with the frame after its last. Captions are
-declarative, questions interrogative; `target_id` names the trajectory that is meant.
+The end of a record's `used_segment` is inclusive, the end of its `temporal_gt` exclusive. Captions are declarative
+queries, questions are interrogative ones. `target_id` is the trajectory of the object that the query refers to.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ SENTENCES: tuple[tuple[str, Kind], ...] = (("captions", "declarative"), ("questi
 
 
 def vidstg_drafts(files: Sequence[Path], boxes: Path | None) -> Iterator[Draft | Finding]:
-    """Each sentence, or why its video's boxes cannot be had.
+    """Yield a draft for each query, or a finding if the box file of its video is missing or unreadable.
 
     Args:
-        files: as train_annotations.json: the name's beginning is the split.
-        boxes: VidOR's folder of annotations, one JSON file a video; None leaves boxes out.
+        files: annotation files; a name such as train_annotations.json starts with its split.
+        boxes: VidOR's folder of annotations, with one JSON file per video; None leaves the boxes out.
 
     Raises:
-        AnnotationError: a file has another form, or another name.
+        AnnotationError: a file's content is not in this format, its name does not start with a split, or the folder
+            `boxes` has no JSON file.
     """
     trajectories = _Trajectories(boxes) if boxes is not None else None
     for path in files:
@@ -80,19 +81,22 @@ def _sentences(
 
 
 class _Trajectories:
-    """VidOR's boxes, a file a video; records of one video stand together, so few files are held."""
+    """VidOR's boxes, one file per video.
+
+    VidSTG lists the records of one video one after another, so caching the last 4 files is enough.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._files = by_stem(folder, ".json")
         self._read = lru_cache(maxsize=4)(self._read_file)
 
     def boxes(self, video: str, target: int, span: Span) -> np.ndarray:
-        """float32 (span frame, 4), NaN where the target is not to be seen. Raises AnnotationError."""
+        """Return the target's boxes: float32 (span frame, 4), xyxy, NaN where not visible. Raises AnnotationError."""
         frames = self._read(video)
         rows = np.full((max(0, span[1] - span[0]), 4), np.nan, np.float32)
         for row, frame in enumerate(range(span[0], min(span[1], len(frames)))):
             if frame >= 0 and (box := frames[frame].get(target)) is not None:
-                with np.errstate(over="ignore"):  # what is too large for 32 bits becomes infinite, which a rule drops
+                with np.errstate(over="ignore"):  # too large for float32 becomes infinity; a rule drops such boxes
                     rows[row] = box
         return rows
 
@@ -106,7 +110,7 @@ class _Trajectories:
 
 
 def _frame_boxes(items: Any, where: str) -> dict[int, tuple[float, ...]]:  # noqa: ANN401 - JSON
-    """One frame's boxes by the number of their trajectory. Raises AnnotationError."""
+    """Return the xyxy boxes of one frame by trajectory id. Raises AnnotationError."""
     if not isinstance(items, list):
         raise AnnotationError(f"{where}: is no list of boxes; is it a file of this data set?")
     found = {}

@@ -1,4 +1,4 @@
-"""The checkpoint that comes with the package; MODEL_CARD.md beside this file says what it is and what it cannot do."""
+"""The pretrained checkpoint; MODEL_CARD.md in this folder describes it and its limits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ NOTE = "the shipped checkpoint, trained on drawn scenes alone; train your own wi
 
 
 def choose_run(named: Path | None, default: Path) -> Path:
-    """The run that was named; else the workspace's own, if there is one; else the shipped checkpoint."""
+    """Choose the run to use.
+
+    Args:
+        named: run that the user gave; None if there is none.
+        default: the workspace's run, used if it exists and `named` is None.
+
+    Returns:
+        `named`, `default`, or else the folder of the pretrained checkpoint.
+    """
     if named is not None or is_file(default / CONFIG):
         return named or default
     return SHIPPED
