@@ -139,7 +139,7 @@ def iter_train(
     store = FeatureStore.open(store_place)
     device = resolve_device(config.device)
     if device.startswith("cuda:"):
-        torch.cuda.set_device(device)  # a single-process Accelerator uses the current device; under torchrun it selects one
+        torch.cuda.set_device(device)  # Accelerator uses the current device; under torchrun it selects one
     for name in [name for name in os.environ if name.startswith("ACCELERATE_")]:
         del os.environ[name]  # accelerate would take mixed precision or gradient accumulation from these
     # Split each batch over the processes, so that their number does not change the result. Only a short last batch of
@@ -376,7 +376,7 @@ def _vocabulary(queries: Iterable[EncodedQuery], store_place: str) -> torch.Tens
 
 
 def _logged(run: Path, epochs: int) -> list[EpochReport]:
-    """Read the reports of the completed epochs from the log, for a training.pt of an earlier release, which has none."""
+    """Read the reports of the completed epochs from the log; training.pt of an earlier release does not have them."""
     reports = read_log(run)[:epochs]  # an extra line belongs to an epoch whose checkpoint was not saved
     if len(reports) < epochs:
         raise CheckpointError(
