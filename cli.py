@@ -100,7 +100,7 @@ _PLACE = _PathType(str)
 
 
 def _number_from(least: int) -> click.IntRange:
-    """Return the range of allowed numbers of videos or sentences; the upper bound keeps their lists in memory."""
+    """Return the range of allowed numbers of videos or sentences; lists of at most 100,000 of them fit in memory."""
     return click.IntRange(least, 100_000)
 
 

@@ -71,7 +71,7 @@ class TrainConfig:
     loader_workers: int = 0
     """Processes that prefetch samples; 0 reads them in the training process."""
     cache_mb: int = 1024
-    """Memory in MB for features cached between epochs, for each loader process."""
+    """Memory in MiB for features cached between epochs, for each loader process."""
     val: str | None = None
     """Split of the index that is predicted and scored after each epoch. It does not affect the weights."""
 

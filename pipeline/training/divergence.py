@@ -52,7 +52,14 @@ class DivergenceCheck:
         return self._reports
 
     def add_validation(self, scores: Mapping[str, float]) -> EpochReport:
-        """Add validation scores to the report of the last epoch, and return that report."""
+        """Add validation scores to the report of the last epoch.
+
+        Args:
+            scores: scores in [0, 1] by metric.
+
+        Returns:
+            The report with the scores.
+        """
         self._reports[-1] = replace(self._reports[-1], validation=dict(scores))
         return self._reports[-1]
 

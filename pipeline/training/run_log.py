@@ -52,7 +52,7 @@ class EpochReport:
 
 
 def best_epoch(reports: Sequence[EpochReport]) -> int | None:
-    """Return the epoch with the highest m_vIoU, the first one of equals; None if no epoch was validated."""
+    """Return the epoch with the highest m_vIoU, the earliest of several equal ones; None without validation scores."""
     scored = [report for report in reports if "m_vIoU" in report.validation]
     return max(scored, key=lambda report: report.validation["m_vIoU"]).epoch if scored else None
 
