@@ -1,6 +1,6 @@
-"""The command line: each command resolves its settings, calls one function, and prints what came of it.
+"""The command line. Each command resolves its settings, calls one function, and prints the result.
 
-Only click is imported here; what a command needs is imported inside it, so that help is quick.
+Only click is imported at module level. Each command imports its own dependencies, so that --help is fast.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import sys
 
-_HOME = os.path.dirname(os.path.realpath(__file__))  # noqa: PTH120 - pathlib is no module to import before the next lines
+_HOME = os.path.dirname(os.path.realpath(__file__))  # noqa: PTH120 - do not import pathlib before sys.path is fixed
 if __name__ == "__main__" and not sys.flags.safe_path and os.path.realpath(sys.path[0]) != _HOME:
-    # `python -m cli` looks for modules in the working folder first, and would take a model.py or random.py from there.
+    # `python -m cli` puts the working folder first on sys.path, and would import a model.py or random.py from there.
     del sys.path[0]
 
 import errno
@@ -46,7 +46,7 @@ _LIBRARIES = (
     "accelerate", "av", "dask", "distributed", "matplotlib", "numpy", "PIL", "pyarrow", "pydantic", "rich",
     "safetensors", "spacy", "torch", "torchvision", "zarr",
 )  # fmt: skip
-"""Installed packages that the commands need; none is a single file."""
+"""Installed packages that the commands need; each is a folder, none a single file."""
 _RANKS = (
     "RANK",
     "LOCAL_RANK",
@@ -56,24 +56,25 @@ _RANKS = (
     "OMPI_COMM_WORLD_SIZE",
     "MV2_COMM_WORLD_SIZE",
 )
-"""Variables by which training would take itself for one of several processes; schedulers leave them to any command."""
+"""Variables that make accelerate assume one of several processes. Job schedulers set them for any command, so they are
+removed unless torchrun started the process."""
 _LEAST_COLUMNS = 20
-"""Of a terminal: rich prints nothing at all where COLUMNS is 0."""
+"""Minimum value of COLUMNS that is respected; rich prints nothing if COLUMNS is 0."""
 _COMMAND_LINE = "gkcmn_pipe.command_line"
-"""Where a context keeps the arguments of the whole line."""
+"""Key of the click context's metadata for the arguments of the whole command line."""
 
 
 def _example(text: str) -> str:
-    """The last lines of a command's help; the mark before them keeps click from wrapping them."""
+    """Return the last lines of a command's help. The mark in the first line prevents click from wrapping them."""
     return f"\b\nExample:\n  {text}"
 
 
 class _PathType(click.ParamType):  # type: ignore[type-arg] # it is generic since click 8.3
-    """A path, or with `str` one or a URL; not an empty one, which would be the working folder."""
+    """A path or, with `kind` str, a path or URL. It must not be empty, which would mean the working folder."""
 
     def __init__(self, kind: type[Path] | type[str], *, is_output: bool = False) -> None:
         self._kind = kind
-        self._is_output = is_output  # of which "-" is standard output
+        self._is_output = is_output  # an output "-" is standard output
         self.name = "path" if kind is Path else "text"
 
     def convert(
@@ -86,7 +87,7 @@ class _PathType(click.ParamType):  # type: ignore[type-arg] # it is generic sinc
             self.fail("it holds a NUL; no file has such a name", param, ctx)
         try:
             os.fsencode(text)
-        except UnicodeEncodeError:  # which no shell can give
+        except UnicodeEncodeError:  # impossible from a shell, possible from Python
             self.fail("it holds half of a surrogate pair; no file has such a name", param, ctx)
         if self._is_output and text == "-":
             text = "/dev/stdout"
@@ -99,19 +100,19 @@ _PLACE = _PathType(str)
 
 
 def _number_from(least: int) -> click.IntRange:
-    """Numbers of videos or sentences, as many as can be listed in memory."""
+    """Return the range of allowed numbers of videos or sentences; lists of at most 100,000 of them fit in memory."""
     return click.IntRange(least, 100_000)
 
 
 _WORKERS = click.IntRange(1, 512)
-"""Processes on this machine: more than a large machine has cores would only stop it."""
+"""Range of worker processes on this machine; more than the cores of a large machine would only overload it."""
 
 
 class _Share(click.FloatRange):
-    """A range of numbers, in which NaN is not: it is neither below nor above a bound."""
+    """A range of floats that rejects NaN, which click's bounds do not."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401
-        """The number. Raises click.BadParameter."""
+        """Return the value as a float. Raises click.BadParameter if it is NaN or out of range."""
         number = float(super().convert(value, param, ctx))
         return number if number == number else self.fail(f"{value!r} is not a number.", param, ctx)
 
@@ -147,7 +148,7 @@ preparing_options = (
 
 
 def _with(options: Iterable[Callable[[F], F]]) -> Callable[[F], F]:
-    """A decorator that adds options which several commands share."""
+    """Return a decorator that adds shared options to a command."""
 
     def add(command: F) -> F:
         for option in reversed(tuple(options)):
@@ -158,14 +159,15 @@ def _with(options: Iterable[Callable[[F], F]]) -> Callable[[F], F]:
 
 
 class _Cli(click.Group):
-    """A group whose commands end with one line and exit code 1, whatever goes wrong.
+    """A group whose commands print one line and exit with code 1 on any error.
 
-    An error of `GkcmnError` is its user's to mend, and its message is the line. Any other is a bug, of which a report
-    is written. SIGINT ends with 130 and SIGTERM with 143, as shells count them.
+    The user can fix a `GkcmnError`, so its message is the line. Any other exception is a bug and causes a crash report,
+    unless the machine is the cause, as when memory runs out. The exit code is 130 after SIGINT and 143 after SIGTERM,
+    as shells expect.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Keep the command line for a report."""
+        """Store the command line in the context, for a crash report."""
         ctx.meta[_COMMAND_LINE] = list(args)
         return super().parse_args(ctx, args)
 
@@ -186,13 +188,13 @@ class _Cli(click.Group):
             raise
         except BaseException as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
-                raise  # nobody reads any more: click ends quietly
+                raise  # the reader of a pipe has exited: click ends silently
             if debug:
                 _show_traceback(error)
             raise click.ClickException(_line(error, ctx.meta[_COMMAND_LINE], notes.lines if notes else ())) from error
 
     def main(self, *args: Any, **extra: Any) -> Any:  # noqa: ANN401 - click's own types
-        """Run, and exit: also what goes wrong outside `invoke`, in parsing and printing, is one line."""
+        """Run the command line and exit; errors outside `invoke`, in parsing or printing, also become one line."""
         try:
             _check_modules(_PACKAGES)
         except click.ClickException as error:
@@ -211,8 +213,14 @@ class _Cli(click.Group):
 
 
 def _line(error: BaseException, command: Sequence[str], notes: Iterable[str] = ()) -> str:
-    """What the user is told of an error. Reports it if it is a bug."""
-    # The tree of errors is imported when one is raised: help needs none of it.
+    """Return the message of an error for the user; write a crash report if the error is a bug.
+
+    Args:
+        error: the exception.
+        command: arguments of the command line, without the program's name.
+        notes: earlier warnings and log records of libraries.
+    """
+    # Import these only when an error occurs, so that --help is fast.
     from extract.errors import GkcmnError
     from extract.io.names import printable
     from pipeline.console.crash import crash_line, shortage
@@ -229,7 +237,7 @@ def _show_traceback(error: BaseException) -> None:
 
 
 class _Messages(logging.Handler):
-    """Prints log records as the commands print their own warnings."""
+    """Prints log records in the format of the commands' warnings; those below WARNING only as tracebacks."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno >= logging.WARNING and _is_first_process():
@@ -252,7 +260,7 @@ def main(debug: bool) -> None:
       gkcmn-pipe evaluate
       gkcmn-pipe ground data/videos/train/0000.mp4 "the man in red" --overlay found.mp4
     """
-    # Messages of our own packages alone: the libraries' would bury them.
+    # Print messages of this program's packages only; those of libraries would drown them out.
     for name in ("extract", "pipeline"):
         logger = logging.getLogger(name)
         logger.handlers = [_Messages()]
@@ -916,7 +924,7 @@ def config(config_file: Path | None, assignments: tuple[str, ...]) -> None:
 
 
 def _check_modules(names: Iterable[str]) -> None:
-    """Say so where a user's module hides one that the commands need. Raises ClickException."""
+    """Check that no module of the user shadows a package that the commands need. Raises ClickException if one does."""
     from importlib.util import find_spec
 
     for name in names:
@@ -924,9 +932,9 @@ def _check_modules(names: Iterable[str]) -> None:
         places = list(spec.submodule_search_locations or ()) if spec is not None else []
         place = (spec.origin or next(iter(places), None)) if spec is not None else None
         if place is None:
-            continue  # it is not installed: its import says so
+            continue  # not installed: the import raises an error
         is_own = name in _PACKAGES and Path(place).resolve() == Path(_HOME, name, "__init__.py")
-        # Every one of these libraries is a package, so a single file of its name is another's.
+        # All these libraries are packages, so a single file with such a name is the user's.
         if not is_own and (name in _PACKAGES or not places):
             kind = "gkcmn-pipe's own package" if name in _PACKAGES else "the library"
             raise click.ClickException(
@@ -935,18 +943,22 @@ def _check_modules(names: Iterable[str]) -> None:
 
 
 def _settle_process() -> None:
-    """Keep what has nothing to do with a command from breaking it. Raises ClickException without a working folder."""
+    """Reset parts of the environment that could break a command: rank variables, COLUMNS and warning filters.
+
+    Raises:
+        ClickException: the working folder does not exist.
+    """
     try:
         Path.cwd()
     except OSError:
         raise click.ClickException(".: the working folder is gone; change to one that is there") from None
-    if "TORCHELASTIC_RUN_ID" not in os.environ:  # which torchrun sets
+    if "TORCHELASTIC_RUN_ID" not in os.environ:  # set by torchrun
         for name in _RANKS:
             os.environ.pop(name, None)
     columns = os.environ.get("COLUMNS", "")
     if not (columns.isdecimal() and int(columns) >= _LEAST_COLUMNS):
         os.environ.pop("COLUMNS", None)
-    # A name that cannot be encoded is shown escaped.
+    # Print characters that cannot be encoded as escapes.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -954,7 +966,7 @@ def _settle_process() -> None:
         import warnings
 
         warnings.simplefilter("ignore")
-        # Those that this process starts inherit both.
+        # Child processes inherit both.
         sys.warnoptions.clear()
         os.environ.pop("PYTHONWARNINGS", None)
 
@@ -962,7 +974,7 @@ def _settle_process() -> None:
 def _config(
     file: Path | None, assignments: tuple[str, ...], flags: dict[str, Any], *, model: ModelConfig | None = None
 ) -> Config:
-    """Resolve the settings; a flag of its own wins over --set."""
+    """Resolve the settings; a dedicated option takes precedence over --set."""
     from pipeline.config import load_config, parse_assignment
 
     given = {**dict(parse_assignment(text) for text in assignments), **_given(flags)}
@@ -974,7 +986,7 @@ def _given(flags: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_outputs(outputs: Sequence[Output], inputs: Inputs, force: bool) -> None:
-    """Check as `extract.io.outputs.check_outputs` does; if a result goes to stdout, messages go to stderr."""
+    """Run `extract.io.outputs.check_outputs`; if an output is standard output, print messages to standard error."""
     from extract.io.files import is_standard_output
     from extract.io.outputs import check_outputs
     from pipeline.console.streams import print_to_stderr
@@ -985,7 +997,7 @@ def _check_outputs(outputs: Sequence[Output], inputs: Inputs, force: bool) -> No
 
 
 def _say(text: str) -> None:
-    """Print a line about the result, in which names are escaped, once where torchrun has started several processes."""
+    """Print a line about the result, with control characters escaped; under torchrun only in the first process."""
     from extract.io.names import printable
 
     if _is_first_process():
@@ -999,7 +1011,7 @@ def _warn(message: str) -> None:
 
 
 def _console(*, stderr: bool = False) -> Console:
-    """A console that prints names as they are: neither [red] nor :dog: is markup."""
+    """Return a console that prints text literally, without interpreting [red] as markup or :dog: as an emoji."""
     from rich.console import Console
 
     return Console(stderr=stderr, markup=False, emoji=False)
@@ -1007,7 +1019,10 @@ def _console(*, stderr: bool = False) -> Console:
 
 @contextmanager
 def _progress() -> Iterator[Progress]:
-    """A bar on standard error, with the time left, where somebody sees it: a log would fill with its remains."""
+    """Show a progress bar with the remaining time on standard error, if that is a terminal.
+
+    In a log file, the bar would leave many lines.
+    """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = _console(stderr=True)
@@ -1020,13 +1035,17 @@ def _progress() -> Iterator[Progress]:
 
 
 def _is_first_process() -> bool:
-    """Whether this is the process that speaks; torchrun starts several."""
+    """Return whether this is the process that prints; torchrun starts several."""
     return os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager
 def _clip_progress() -> Iterator[tuple[Callable[[int], None], OnClips, Callable[[], None]]]:
-    """Progress of extraction: videos done, clips a second, time left of the video at hand."""
+    """Show the progress of extraction: videos done, clips per second, and remaining time of the current video.
+
+    Yields:
+        Three callbacks: for the number of videos, for clips done, and for each completed video.
+    """
     import time
 
     from extract.io.names import printable

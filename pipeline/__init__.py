@@ -1,1 +1,1 @@
-"""Records and glue: configuration, annotations, training, evaluation and grounding."""
+"""Configuration, data preparation, training, evaluation and inference."""

@@ -1,14 +1,14 @@
-"""A run's folder: its configuration, its weights, and what it needs to go on.
+"""Read and write the folder of a run: its configuration, weights and training state.
 
-config.json         format, the resolved configuration, what the features were made with, and a checksum
-model.safetensors   weights of the newest epoch, with a digest
-best.safetensors    weights of the epoch with the highest m_vIoU on the validation split, in the same format; only in a
-                    run that was validated
-training.pt         the same weights, optimizer, progress and log, of one moment
-log.jsonl           one line an epoch (`pipeline.training.run_log`)
+config.json         format, resolved configuration, settings of the feature store, and a checksum
+model.safetensors   weights of the last epoch, with a digest
+best.safetensors    weights of the epoch with the highest m_vIoU on the validation split, in the same format; only in
+                    runs with a validation split
+training.pt         weights, optimizer, schedule, progress and log after the last epoch
+log.jsonl           one line per epoch (`pipeline.training.run_log`)
 
-The first three name the run that wrote them, so that files of two runs are not taken for one checkpoint. Files of
-earlier versions name no run and have no digest or checksum; they are read too.
+All files except log.jsonl contain the name of the run, so that files of different runs are not mixed up. Files of
+earlier releases have no name of a run, digest or checksum; they are accepted.
 """
 
 from __future__ import annotations
@@ -38,42 +38,42 @@ FORMAT = 3
 CONFIG, WEIGHTS, TRAINING = "config.json", "model.safetensors", "training.pt"
 BEST = "best.safetensors"
 Use = Literal["last", "best"]
-"""Weights of a run: of its last epoch, or of the epoch with the highest m_vIoU on the validation split."""
+"""Choice of weights: those of the last epoch, or of the epoch with the highest m_vIoU on the validation split."""
 _RESTORE = "restore it from a copy, or train into another folder"
 _DIVERGED = "its training had diverged; train into another folder with a lower train.learning_rate"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """What a checkpoint can only be used with."""
+    """Settings of a run, with which its checkpoint must be used."""
 
     config: Config
     features: Mapping[str, Any]
-    """The settings of the store it was trained from."""
+    """Settings of the feature store that the run was trained on."""
     encoding: str
-    """How its queries became vectors: `pipeline.data.queries.encoding_name`."""
+    """Name of the encoding of its queries, from `pipeline.data.queries.encoding_name`."""
     samples: str
-    """Digest of the samples it was trained on."""
+    """Digest of the samples that the run was trained on."""
     run: str | None = None
-    """Name of the run: a checksum of the settings it began with. None in files of earlier versions."""
+    """Name of the run: a checksum of its initial settings. None in files of earlier releases."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far training has come."""
+    """The state of training after an epoch."""
 
     epochs: int
-    """Epochs done."""
+    """Number of completed epochs."""
     state: Mapping[str, Any]
-    """Of model, optimizer and schedule; see `pipeline.training.trainer`."""
+    """State dictionaries under the keys "model", "optimiser" and "schedule"."""
     reports: Sequence[EpochReport] | None
-    """Of the epochs done; None in files of earlier versions."""
+    """Reports of the completed epochs; None in files of earlier releases."""
     run: str | None = None
-    """As `RunSettings.run`."""
+    """Name of the run; see `RunSettings.run`."""
 
 
 class _ConfigFile(BaseModel):
-    """config.json."""
+    """Schema of config.json."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -93,12 +93,22 @@ def save_settings(run: Path, settings: RunSettings) -> None:
 
 
 def run_name(settings: RunSettings) -> str:
-    """The name of a run that begins with these settings: equal settings give equal weights, and equal names."""
+    """Return the name of a run: the stored one, or else a checksum of its settings.
+
+    Runs with equal settings have equal weights, so that equal names are no problem.
+    """
     return settings.run or json_digest(_content(settings))[:16]
 
 
 def load_settings(run: Path) -> RunSettings:
-    """Read config.json. Raises CheckpointError if it is absent, damaged or of another version."""
+    """Read config.json.
+
+    Args:
+        run: folder of the run.
+
+    Raises:
+        CheckpointError: the file is missing, damaged or written by an incompatible release.
+    """
     path = run / CONFIG
     try:
         content = read_json_file(path, has_paths=True)
@@ -142,7 +152,11 @@ def load_settings(run: Path) -> RunSettings:
 
 
 def save_progress(run: Path, progress: Progress) -> None:
-    """Write training.pt, then the files of `save_weights`: each replaces its predecessor whole. Raises OutputError."""
+    """Write training.pt, then the files of `save_weights`; each file is replaced atomically.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
     content = {
         "epochs": progress.epochs,
         "state": dict(progress.state),
@@ -155,7 +169,11 @@ def save_progress(run: Path, progress: Progress) -> None:
 
 
 def save_weights(run: Path, progress: Progress) -> None:
-    """Write model.safetensors, and best.safetensors if no earlier epoch was better. Raises OutputError."""
+    """Write model.safetensors, and also best.safetensors if the last epoch is the best one so far.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
     _save_weights(run / WEIGHTS, progress)
     if progress.reports is not None and best_epoch(progress.reports) == progress.epochs:
         _save_weights(run / BEST, progress)
@@ -169,18 +187,22 @@ def _save_weights(path: Path, progress: Progress) -> None:
     with replacing(path) as partial:
         try:
             save_tensors(partial, progress.state["model"], metadata)
-        except SafetensorError as error:  # how safetensors names an error of the disk
+        except SafetensorError as error:  # safetensors raises this for I/O errors
             raise OSError(None, first_line(error)) from error
 
 
 def load_progress(run: Path) -> Progress | None:
     """Read training.pt.
 
+    Args:
+        run: folder of the run.
+
     Returns:
-        None if there is none yet.
+        The progress; None if the folder contains neither training.pt nor weights.
 
     Raises:
-        CheckpointError: it is damaged, or weights lie alone.
+        CheckpointError: the file is damaged or unreadable, its weights are not finite, or it is missing although the
+            folder contains weights.
     """
     path = run / TRAINING
     if not is_there(path):
@@ -199,14 +221,14 @@ def load_progress(run: Path) -> Progress | None:
 
 
 def load_model(run: Path, use: Use = "last") -> tuple[Grounder[Any], RunSettings]:
-    """Load a run's model in evaluation mode on the CPU, and its settings.
+    """Load the model of a run, in evaluation mode on the CPU, and the settings of the run.
 
     Args:
         run: folder of the run.
         use: "last" reads model.safetensors, "best" reads best.safetensors.
 
     Raises:
-        CheckpointError: a file is missing, damaged or of another run.
+        CheckpointError: a file is missing, damaged or from another run, or a weight is not finite.
     """
     settings = load_settings(run)
     path = run / (BEST if use == "best" else WEIGHTS)
@@ -245,14 +267,18 @@ def load_model(run: Path, use: Use = "last") -> tuple[Grounder[Any], RunSettings
 
 
 def not_finite(tensors: Iterable[tuple[str, Tensor]]) -> str | None:
-    """The name of the first tensor that holds a NaN or an infinity; None if there is none."""
+    """Return the name of the first tensor that contains NaN or infinity; None if there is none.
+
+    Args:
+        tensors: pairs of name and tensor; tensors of integers pass.
+    """
     return next(
         (name for name, tensor in tensors if tensor.is_floating_point() and not bool(tensor.isfinite().all())), None
     )
 
 
 def _content(settings: RunSettings) -> dict[str, Any]:
-    """config.json, without its checksum."""
+    """Return the content of config.json without its checksum."""
     named = {} if settings.run is None else {"run": settings.run}
     return {
         "format": FORMAT,
@@ -265,9 +291,9 @@ def _content(settings: RunSettings) -> dict[str, Any]:
 
 
 def _progress(content: object) -> Progress:
-    """What training.pt holds. Raises ValueError."""
+    """Parse the content of training.pt. Raises ValueError if it is invalid."""
     if not isinstance(content, dict):
-        raise ValueError("it holds no progress of training")  # noqa: TRY004 - one type of error for all that is wrong
+        raise ValueError("it holds no progress of training")  # noqa: TRY004 - one exception type for all defects
     epochs, state = content.get("epochs"), content.get("state")
     reports, run = content.get("reports"), content.get("run")
     if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
@@ -288,7 +314,7 @@ def _progress(content: object) -> Progress:
 
 
 def _check_shapes(weights: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) -> None:
-    """Raise ValueError unless the weights are float32 and have just these names and shapes."""
+    """Raise ValueError unless the weights are float32 and have exactly these names and shapes."""
     for name, shape in shapes.items():
         if name not in weights:
             raise ValueError(f"{name} is missing")
@@ -301,7 +327,7 @@ def _check_shapes(weights: Mapping[str, Tensor], shapes: Mapping[str, torch.Size
 
 
 def _rewrite(run: Path) -> str:
-    """How damaged weights are had again."""
+    """Return advice on how to recover damaged weights."""
     if is_file(run / TRAINING):
         return f"write it again from {TRAINING} with: gkcmn-pipe train --out {run}"
     return _RESTORE

@@ -1,4 +1,4 @@
-"""Every setting of every command, from defaults, one TOML file, the environment and flags, in that order."""
+"""Settings of all commands: defaults, a TOML file, environment variables and flags; each overrides those before it."""
 
 from __future__ import annotations
 
@@ -25,54 +25,55 @@ ENV_PREFIX = "GKCMN_"
 _log = logging.getLogger(__name__)
 
 MAX_COUNT = 10**9
-"""Upper bound of epochs, batch sizes and the seed: torch takes 64 bits, and each epoch's seed is a multiple."""
+"""Maximum of epochs, batch sizes and the seed. Each epoch is seeded with a multiple of the seed, and torch accepts at
+most 64 bits."""
 MAX_LOADER_WORKERS = 256
 MAX_RATE = 1e30
-"""Upper bound of the learning rate and the gradient's norm: float32 holds what Adam computes from them."""
+"""Maximum of the learning rate and the gradient norm, so that the values that Adam computes from them fit float32."""
 
 Settings = dict[str, Any]
-"""Nested: {"train": {"epochs": 40}, "device": "cpu"}."""
+"""Nested settings, for example {"train": {"epochs": 40}, "device": "cpu"}."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PathsConfig:
-    """The workspace: where commands look when they are not told."""
+    """Default paths of the workspace, which commands use unless an option overrides them."""
 
     store: str = "data/features.zarr"
     """Folder or fsspec URL of the feature store."""
     index: Path = Path("data/index.parquet")
-    """Labelled samples, as `prepare` and `synth` write them; JSON lines are read too."""
+    """File of labeled samples: Parquet, as `prepare` and `synth` write it, or JSON lines."""
     run: Path = Path("runs/latest")
     """Folder of a training run and its checkpoint."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How GKCMN is trained.
+    """Hyperparameters and other settings of training.
 
     Raises:
-        ValueError: a number is out of its range.
+        ValueError: a number is out of range.
     """
 
     epochs: int = 30
     batch_size: int = 16
     sentences_per_video: int = 4
-    """Samples of one video that stand side by side in a batch: its features are read and projected once for them."""
+    """Number of consecutive samples from one video in a batch. Its features are read and projected once for all."""
     learning_rate: float = 1e-3
-    """Of Adam (paper: 0.003, at which the sentence encoder was seen to collapse: docs/decisions.md)."""
+    """Learning rate of Adam. The paper uses 0.003, at which the sentence encoder collapsed (docs/decisions.md)."""
     warmup_steps: int = 100
-    """Optimiser steps over which the learning rate rises; without them it does not hold."""
+    """Optimizer steps over which the learning rate rises linearly; training is unstable without a warm-up."""
     decay: Literal["none", "cosine"] = "none"
-    """What becomes of the learning rate after the warm-up: it stays (paper), or falls to 0 at the last epoch."""
+    """Decay of the learning rate: "none" (paper), or "cosine" to 0 at the end of the last epoch."""
     clip_norm: float = 1.0
-    """Largest norm of the gradient."""
+    """Maximum norm of the gradient."""
     seed: int = 0
     loader_workers: int = 0
-    """Processes that read samples ahead."""
+    """Processes that prefetch samples; 0 reads them in the training process."""
     cache_mb: int = 1024
-    """Memory for features that are kept between epochs, for each loader process."""
+    """Memory in MiB for features cached between epochs, for each loader process."""
     val: str | None = None
-    """Split of the index that is predicted and scored after each epoch. It does not change the weights."""
+    """Split of the index that is predicted and scored after each epoch. It does not affect the weights."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "sentences_per_video"):
@@ -96,10 +97,10 @@ class TrainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """All settings, resolved."""
+    """All resolved settings."""
 
     device: str = "auto"
-    """"auto" takes a GPU where there is one; otherwise "cpu", "cuda", "cuda:1" ..."""
+    """Device: "auto" for the GPU if there is one, otherwise the CPU; or "cpu", "cuda", "cuda:1", and so on."""
     paths: PathsConfig = field(default_factory=PathsConfig)
     extract: ExtractConfig = field(default_factory=ExtractConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -116,19 +117,20 @@ def load_config(
     """Resolve the configuration.
 
     Args:
-        flags: dotted keys and values, as {"train.epochs": 40}; None values are left out.
-        file: a TOML file; None takes ./gkcmn.toml if it is there.
-        environ: the environment; None takes the process's.
-        model: the model's defaults, which the file, the environment and the flags may change.
+        flags: values by dotted key, for example {"train.epochs": 40}; None values are ignored.
+        file: a TOML file; None uses ./gkcmn.toml if it exists.
+        environ: environment variables; None uses those of the process.
+        model: defaults of the model's settings, which the file, the environment and the flags override.
 
     Raises:
-        ConfigError: a key is unknown or a value not allowed, with where it was given.
+        ConfigError: the file cannot be read, a key is unknown or a value is not allowed; the message contains the
+            source of the value.
     """
     config = Config(model=model or ModelConfig())
     path = file or (CONFIG_FILE if CONFIG_FILE.is_file() else None)
     if path is not None:
         config = build_config(_read_toml(path), where=str(path), base=config)
-    # What comes from one place is taken at once: two values may be right only together.
+    # Apply all values of one source together, since some are valid only in combination.
     values: Settings = {}
     for name, dotted, value in _from_environment(os.environ if environ is None else environ):
         _add(values, config, dotted, value, where=name)
@@ -141,14 +143,17 @@ def load_config(
 
 
 def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
-    """Name, dotted key and value of each setting; a warning names variables that are none: they may be another's."""
+    """Yield the variable's name, the dotted key and the value of each setting in the environment.
+
+    Unknown variables with the prefix cause a warning and no error, because they may belong to another program.
+    """
     known = {
         ENV_PREFIX + key.upper().replace(".", "_"): key
         for section, part in config_values(Config()).items()
         for key in ([f"{section}.{name}" for name in part] if isinstance(part, dict) else [section])
     }
     unknown = []
-    # Where both spellings are there, the one in capitals comes last and counts.
+    # If a variable is set in upper case and in another spelling, the upper-case one comes last and takes precedence.
     for name in sorted(environ, key=lambda name: (name.isupper(), name)):
         if not name.startswith(ENV_PREFIX) or name == f"{ENV_PREFIX}CONFIG":
             continue
@@ -163,12 +168,12 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, str, st
 
 
 def build_config(values: Mapping[str, Any], *, where: str, base: Config | None = None) -> Config:
-    """Build a configuration from nested values, as `config_values` returns them.
+    """Build a configuration from nested values, such as `config_values` returns.
 
     Args:
-        values: by section and key; others keep their value of `base`.
-        where: the file of the values, which messages name.
-        base: None takes the defaults.
+        values: values by section and key; other settings keep their values from `base`.
+        where: source of the values, for messages.
+        base: configuration to start from; None uses the defaults.
 
     Raises:
         ConfigError: a key is unknown or a value is not allowed.
@@ -178,13 +183,16 @@ def build_config(values: Mapping[str, Any], *, where: str, base: Config | None =
 
 
 def config_values(config: Config) -> Settings:
-    """All values as JSON knows them, nested by section."""
+    """Return all settings as JSON values, nested by section; paths become strings."""
     values: Settings = json.loads(json.dumps(asdict(config), default=str))
     return values
 
 
 def config_toml(config: Config) -> str:
-    """All values as a TOML file that `load_config` reads back. What is None or not UTF-8 is left out, as a comment."""
+    """Return all settings as the text of a TOML file that `load_config` can read.
+
+    TOML cannot represent None or paths that are not UTF-8; such settings are written as comments.
+    """
     values = config_values(config)
     sections = {name: part for name, part in values.items() if isinstance(part, dict)}
     lines = [_toml_line(name, value) for name, value in values.items() if name not in sections]
@@ -196,14 +204,14 @@ def config_toml(config: Config) -> str:
 def _toml_line(key: str, value: object) -> str:
     if value is None:
         return f"# {key} is not set"
-    if isinstance(value, str) and name_text(value) != value:  # TOML has no way to write the bytes of such a path
+    if isinstance(value, str) and name_text(value) != value:  # TOML cannot represent the bytes of such a path
         return f"# {key} is not UTF-8: {printable(value)}"
-    # JSON's strings, numbers, booleans and lists of them are TOML's too.
+    # JSON strings, numbers, booleans and lists are valid TOML too.
     return f"{key} = {json.dumps(value, ensure_ascii=False)}"
 
 
 def parse_assignment(text: str) -> tuple[str, str]:
-    """`train.epochs=40` -> its key and value. Raises ConfigError."""
+    """Split an assignment such as `train.epochs=40` into its key and value. Raises ConfigError without a "="."""
     key, equals, value = text.partition("=")
     if not equals:
         raise ConfigError(f"--set {text}: has no '='; write for example --set train.epochs=40")
@@ -211,7 +219,7 @@ def parse_assignment(text: str) -> tuple[str, str]:
 
 
 def _add(values: Settings, config: Config, dotted: str, value: object, *, where: str) -> None:
-    """Add one value of a dotted key to nested ones."""
+    """Add the value of a dotted key to the nested settings in `values`, after converting it to its field's type."""
     section, _, key = dotted.partition(".")
     typed = _typed_all(config, {section: {key: value}} if key else {section: value}, where=where)
     for name, part in typed.items():
@@ -225,12 +233,12 @@ def _read_toml(path: Path) -> Settings:
         raise ConfigError(f"{path}: no such file; check --config") from None
     except RecursionError:
         raise ConfigError(f"{path}: not a TOML file of settings (it is nested too deeply); mend it") from None
-    except (ValueError, OSError) as error:  # an integer of thousands of digits is a ValueError, too
+    except (ValueError, OSError) as error:  # also a ValueError: an integer with thousands of digits
         raise ConfigError(f"{path}: not a TOML file ({error}); mend it") from error
 
 
 def _typed_all(config: Any, values: Mapping[str, Any], *, where: str, prefix: str = "") -> Settings:  # noqa: ANN401
-    """Values of a dataclass, each of its field's type; of nested dataclasses likewise."""
+    """Convert the values of a dataclass to the types of its fields, including those of nested dataclasses."""
     known = {item.name for item in fields(config)}
     hints = get_type_hints(type(config))
     typed: Settings = {}
@@ -250,7 +258,7 @@ def _typed_all(config: Any, values: Mapping[str, Any], *, where: str, prefix: st
 
 
 def _replaced(config: Any, values: Settings, *, where: str, prefix: str = "") -> Any:  # noqa: ANN401
-    """A dataclass with some of its values replaced; nested dataclasses likewise."""
+    """Return a copy of a dataclass with some values replaced, including those of nested dataclasses."""
     parts = {
         name: _replaced(getattr(config, name), value, where=where, prefix=f"{prefix}{name}.")
         if is_dataclass(getattr(config, name))
@@ -278,7 +286,10 @@ def _typed(hint: Any, value: object, *, where: str, key: str) -> object:  # noqa
 
 
 def _check_text(value: object, hint: Any) -> None:  # noqa: ANN401
-    """Raise ValueError for text that names nothing: an empty path is the working folder, and no path has a NUL."""
+    """Raise ValueError for text with a NUL, which no path can contain, and for empty text or paths.
+
+    An empty path would mean the working folder.
+    """
     if isinstance(value, str) and "\0" in value:
         raise ValueError("it holds a NUL")
     if value == "" and (hint is str or Path in (hint, *get_args(hint))):

@@ -1,27 +1,27 @@
-"""Errors of the pipeline, in the one tree that starts at `extract.errors.GkcmnError`."""
+"""Exceptions of the pipeline; all are subclasses of `extract.errors.GkcmnError`."""
 
 from extract.errors import GkcmnError
 
 
 class ConfigError(GkcmnError, ValueError):
-    """A configuration key or value that is not known or not allowed."""
+    """A configuration key is unknown, or a value is not allowed."""
 
 
 class AnnotationError(GkcmnError, ValueError):
-    """A record of an index that cannot be used."""
+    """A sample or an index cannot be used."""
 
 
 class PredictionError(GkcmnError, ValueError):
-    """Predictions that cannot be scored."""
+    """Predictions cannot be scored."""
 
 
 class CheckpointError(GkcmnError, ValueError):
-    """A run that is absent, incomplete, or of another version."""
+    """A run is missing, incomplete, damaged, or incompatible with this release or these settings."""
 
 
 class TrainingError(GkcmnError, ArithmeticError):
-    """Training that cannot go on, because its numbers are no longer finite or far too large."""
+    """Training diverged: values are not finite, or the loss is far too large."""
 
 
 class RenderError(GkcmnError, RuntimeError):
-    """Scenes cannot be drawn on this machine."""
+    """Synthetic videos cannot be rendered on this machine."""

@@ -1,4 +1,4 @@
-"""What stands between the command and extraction: the store, and what is left to do."""
+"""Extract features into a store: open the store, find the missing videos, and extract them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,15 @@ from pipeline.device import resolve_device
 
 
 def failed_videos(place: str) -> list[VideoInput]:
-    """Those videos whose failures a store keeps. Raises StoreError, or MissingInputError if there is none."""
+    """Return the videos for which a store contains a failure.
+
+    Args:
+        place: path or URL of the store.
+
+    Raises:
+        MissingInputError: the store contains no failure.
+        StoreError: there is no store, or its list of failures is damaged.
+    """
     store = FeatureStore.open(place)
     failures = store.failures()
     if not failures:
@@ -26,20 +34,20 @@ def failed_videos(place: str) -> list[VideoInput]:
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractionResult:
-    """What `extract_features` did."""
+    """Result of `extract_features`."""
 
     store: str
     """Path or URL of the store."""
     done: list[VideoOutcome]
     """Videos that were extracted by this call."""
     failed: list[VideoOutcome]
-    """Videos that could not be extracted; the store keeps why."""
+    """Videos that could not be extracted; the store contains the reasons."""
     skipped: int
-    """Videos that the store held already."""
+    """Number of videos that the store already contained."""
 
     @property
     def clips(self) -> int:
-        """Clips that were extracted by this call."""
+        """The number of clips that were extracted by this call."""
         return sum(outcome.clips for outcome in self.done)
 
 
@@ -63,21 +71,23 @@ def extract_features(
 
     Args:
         paths: video files, folders, globs, and .txt files with one path per line.
-        store: path or URL of the store; None takes `config.paths.store`.
-        config: settings, from `load_config`; None takes the defaults.
-        root: folder to which keys are relative; None takes each folder that is named.
-        retry_failed: extract the videos whose failures the store keeps; `paths` must be empty.
-        redo: extract again the videos that the store holds.
-        workers: processes on this machine.
-        scheduler: address of a dask scheduler, whose workers then do the work.
+        store: path or URL of the store; None uses `config.paths.store`.
+        config: settings, from `load_config`; None uses the defaults.
+        root: folder to which keys are relative. With None, they are relative to the folder given in `paths`, and the
+            key of a video given as a file is its name.
+        retry_failed: whether to extract the videos for which the store contains a failure; `paths` must be empty.
+        redo: whether to extract videos again that the store already contains.
+        workers: number of processes on this machine.
+        scheduler: address of a dask scheduler whose workers extract the videos.
         on_start: called with the number of videos to extract.
-        on_clips: called with a video's key, its clips done and all its clips.
+        on_clips: called with a video's key, the number of its clips done, and their total number.
         on_video: called with the outcome of each video.
 
     Raises:
-        MissingInputError: a path does not exist, or a folder holds no video.
+        MissingInputError: a path does not exist, a folder contains no video, or there is no failure to retry.
         StoreError: the store has other settings, or cannot be written.
-        WeightsError: the backbone's weights cannot be read.
+        WeightsError: the weights of the backbone cannot be read.
+        ValueError: `retry_failed` is given together with `paths`.
     """
     config = config or Config()
     if store is not None:
@@ -104,19 +114,21 @@ def extract_features(
 def missing_videos(
     videos: Sequence[VideoInput], config: Config, *, redo: bool, elsewhere: bool = False
 ) -> tuple[list[VideoInput], str]:
-    """Open or make the store, and find what it lacks.
+    """Open or create the store, and find the videos that it lacks.
 
     Args:
-        videos: what was asked for.
+        videos: videos to extract.
         config: resolved settings.
-        redo: take videos again that the store holds.
-        elsewhere: other machines do the work, so that the device is theirs to find.
+        redo: whether to include videos that the store already contains.
+        elsewhere: whether workers on other machines extract the videos; each of them then resolves the device.
 
     Returns:
         The videos to extract, and the torch device.
 
     Raises:
-        GkcmnError: the weights or the store do not fit; the message says what.
+        ConfigError: this machine does not have the device.
+        WeightsError: the weights of the backbone cannot be read.
+        StoreError: the store has other settings, is damaged, or cannot be written.
     """
     device = config.device if elsewhere else resolve_device(config.device)
     backbone = shared_backbone(config.extract.backbone, config.extract.weights, "cpu" if elsewhere else device)

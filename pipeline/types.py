@@ -1,4 +1,4 @@
-"""The records that pass between the pipeline's parts."""
+"""Data classes shared by the parts of the pipeline: samples, predictions and tubes."""
 
 from __future__ import annotations
 
@@ -9,49 +9,49 @@ import numpy as np
 
 Kind = Literal["declarative", "interrogative"]
 Span = tuple[int, int]
-"""Half-open [start, end) in source frames."""
+"""Half-open frame range [start, end) of a video."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One sentence about one video, with its true tube."""
+    """One query about one video, with its true tube."""
 
     id: str
     video: str
-    """The video's key in the store."""
+    """Key of the video in the feature store."""
     query: str
     kind: Kind
     segment: Span | None
-    """Frames of the video that count as the model's video; None is all of it."""
+    """Frames that the model treats as the whole video; None for all frames."""
     span: Span
     boxes: np.ndarray
-    """float32 (span frame, 4), xyxy in source pixels; NaN where a frame has no box."""
+    """float32 (span frame, 4), xyxy in source pixels; NaN for a frame without a box."""
     split: str | None
     size: tuple[int, int] | None = None
-    """Width and height of the picture in pixels, where they are known."""
+    """Width and height of the frames in pixels; None if unknown."""
     frame_count: int | None = None
-    """Frames of the whole video, where they are known."""
+    """Number of frames of the whole video; None if unknown."""
     fps: float | None = None
-    """Average rate in frames a second, where it is known."""
+    """Average frame rate in frames per second; None if unknown."""
 
     @property
     def labelled(self) -> np.ndarray:
-        """Bool (span frame,): where there is a box."""
+        """Mask of the frames that have a box, bool (span frame,)."""
         return ~np.isnan(self.boxes[:, 0])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """A tube that some model gives for one sample."""
+    """A tube predicted for one sample, by this or another model."""
 
     id: str
-    """The sample's."""
+    """Id of the sample."""
     span: Span
-    """May be empty: then nothing was found."""
+    """Predicted span; empty if the model found nothing."""
     frames: np.ndarray
-    """int64 (box,), ascending: the frames whose boxes were given."""
+    """Frame number of each box, int64 (box,), ascending."""
     boxes: np.ndarray
-    """float32 (box, 4), xyxy in source pixels. One without area overlaps nothing."""
+    """float32 (box, 4), xyxy in source pixels. A box without area overlaps nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,4 +62,4 @@ class Tube:
     boxes: np.ndarray
     """float32 (span frame, 4), xyxy in source pixels."""
     score: float
-    """Predicted tIoU, in [0, 1]; BM's is the probability of its first and last step."""
+    """Score in [0, 1]: the predicted tIoU, or for BM the probability of the first and last time step."""

@@ -1,4 +1,4 @@
-"""Is a store sound? All that it holds, whole: checksums, shapes, ranges, values."""
+"""Check that a store is complete and undamaged: checksums, shapes, ranges and values of all its parts."""
 
 from __future__ import annotations
 
@@ -22,36 +22,41 @@ INTERRUPTED = "its extraction was interrupted"
 METADATA = "a zarr.json that other tools read is gone or damaged"
 Kind = Literal["list", "failure", "queries", "video"]
 OnSound = Callable[[str, ValuesDigest], None]
-"""Called with the key of a sound video that has no checksums, and the digest of its features."""
+"""Callback for each undamaged video without checksums; receives its key and the digest of its features."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """Something that is wrong with one part of a store."""
+    """A defect in one part of a store."""
 
     kind: Kind
     key: str
-    """Of a video; of another part its name on one level of the store."""
+    """The key of the video; for other parts, the name of the Zarr group."""
     cause: str
     is_passing: bool = False
-    """Whether it may be sound, but cannot be read at this moment."""
+    """Whether the part cannot be read at this moment (I/O error), so that it may be undamaged."""
 
     @property
     def message(self) -> str:
-        """One line for a person."""
+        """The fault as one readable line."""
         part = self.key if self.kind == "video" else f"{self.kind} {unlevel(self.key)}"
         return f"{part}: {self.cause}"
 
 
 def audit(store: FeatureStore, on_sound: OnSound = lambda *_: None) -> Iterator[tuple[Kind, str, Fault | None]]:
-    """The first fault of each part of a store: its lists, failures, encodings of queries, and videos.
+    """Check every part of a store: its lists, failures, query encodings and videos.
+
+    Stale data that a killed writer left behind is a fault too, because it takes space.
+
+    Args:
+        store: store to check.
+        on_sound: called with the key and the feature digest of each undamaged video that has no checksums.
 
     Yields:
-        The part's kind; a video's key, or another part's name on its level of the store; and its fault, if it has one.
+        For each part: its kind; the key of the video, or the group name of another part; and its first fault, or None.
 
-    What a killed writer left beside whole features, or in place of any, is a fault too: it takes space.
-
-    Raises StoreError if the list of videos is gone.
+    Raises:
+        StoreError: the list of videos is missing.
     """
     others: list[tuple[Kind, Iterable[str]]] = [
         ("list", get_args(StoreList)),
@@ -66,12 +71,19 @@ def audit(store: FeatureStore, on_sound: OnSound = lambda *_: None) -> Iterator[
 
 
 def faults(store: FeatureStore) -> list[Fault]:
-    """All faults of a store. Raises as `audit`."""
+    """Return all faults of a store. Raises the same errors as `audit`."""
     return [fault for _, _, fault in audit(store) if fault is not None]
 
 
 def fault_of(store: FeatureStore, kind: Kind, key: str, on_sound: OnSound = lambda *_: None) -> Fault | None:
-    """The first fault of one part of a store, as `Fault` names it."""
+    """Return the first fault of one part of a store; None if it has none.
+
+    Args:
+        store: store that contains the part.
+        kind: kind of the part.
+        key: key of the video, or group name of another part, as in `Fault.key`.
+        on_sound: called with the key and the feature digest of an undamaged video that has no checksums.
+    """
     causes: dict[Kind, Callable[[], str | None]] = {
         "list": lambda: _cause_of_list(store, key),
         "failure": lambda: store.check_failure(key),
@@ -96,7 +108,8 @@ def _cause_of_list(store: FeatureStore, name: str) -> str | None:
     if found is None:
         is_needed = name == "videos" or (name == "failures" and store.needs_checksums)
         return METADATA if held else "it is gone, with all that it listed" if is_needed else None
-    # While checksums are added to an older store, the list has its copy of the root's attributes first.
+    # An upgrade of an older store writes the copy of the root's attributes before the root itself, so the list of an
+    # older store may already have the copy.
     is_changing = name == "videos" and not store.needs_checksums
     return None if is_changing or found == store.list_attributes(name) else METADATA
 
@@ -105,7 +118,7 @@ def _cause_of_video(store: FeatureStore, key: str, on_sound: OnSound) -> str | N
     slot, record = store.slot(key), store.record(key)
     if slot is None or record is None:
         return INTERRUPTED
-    # Reading features with checksums computes their digest already.
+    # `FeatureStore.pieces` already computes the digest of features that have checksums.
     digest = None if slot.has_checksums else ValuesDigest()
     cause = _unsound(store, record, digest) or _cause_of_slot(slot)
     if cause is None and digest is not None:
@@ -123,12 +136,14 @@ def _cause_of_slot(slot: Slot | None) -> str | None:
 
 
 def _unsound(store: FeatureStore, record: VideoRecord, digest: ValuesDigest | None) -> str | None:
-    """The first contradiction in a video that can be read; None if there is none. Memory does not grow with its length.
+    """Return the first inconsistency in the arrays of a readable video; None if there is none.
+
+    Memory use does not depend on the length of the video.
 
     Args:
-        store: the store.
-        record: of the video.
-        digest: is given the features, if it is not None.
+        store: store that contains the video.
+        record: record of the video.
+        digest: digest to update with the features; None to skip this.
     """
     settings, maps = store.settings, store.lazy(record.key)
     clip_frames, frame_times = store.times(record.key)

@@ -1,4 +1,4 @@
-"""Checksums of what a store holds: of metadata (JSON documents) and of the values of arrays."""
+"""Checksums of a store's metadata (JSON documents) and of the values of its arrays."""
 
 from __future__ import annotations
 
@@ -14,7 +14,17 @@ CHECKSUM = "checksum"
 
 
 def with_checksum(attributes: Mapping[str, Any], owner: str) -> dict[str, Any]:
-    """The attributes with a checksum of them, which holds only for `owner`. Raises ValueError if they are no JSON."""
+    """Return attributes with a checksum added.
+
+    The checksum covers `owner` as well, so that attributes copied to another group do not pass the check.
+
+    Args:
+        attributes: JSON attributes of a group; an existing checksum is replaced.
+        owner: name of the group that the attributes belong to.
+
+    Raises:
+        ValueError: the attributes cannot be written as JSON.
+    """
     bare = {name: value for name, value in attributes.items() if name != CHECKSUM}
     return {**bare, CHECKSUM: json_digest([owner, bare])}
 
@@ -23,13 +33,13 @@ def check_attributes(attributes: Mapping[str, Any], owner: str, *, known: Collec
     """Compare attributes with their checksum.
 
     Args:
-        attributes: as they were read.
-        owner: as `with_checksum` was told.
-        known: names of the attributes that may stand without a checksum.
-        required: whether there must be a checksum.
+        attributes: attributes as read from the store, including the checksum if there is one.
+        owner: the `owner` that was passed to `with_checksum`.
+        known: attribute names that are allowed when there is no checksum.
+        required: whether a missing checksum is an error.
 
     Raises:
-        ValueError: they are not what was written.
+        ValueError: the checksum does not match or is missing, or there is none and a name is not in `known`.
     """
     if CHECKSUM in attributes:
         if with_checksum(attributes, owner) != attributes:
@@ -41,13 +51,13 @@ def check_attributes(attributes: Mapping[str, Any], owner: str, *, known: Collec
 
 
 class ValuesDigest:
-    """SHA-256 of an array's values, which may come in pieces along the first axis."""
+    """SHA-256 of the values of an array, computed incrementally from consecutive slices along the first axis."""
 
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
 
     def update(self, values: np.ndarray) -> Self:
-        """Add values: numbers or strings."""
+        """Add the next values, numbers or strings of any shape, and return the digest itself."""
         if values.dtype.kind in "OTU":
             for text in values.ravel():
                 encoded = str(text).encode()
@@ -57,5 +67,5 @@ class ValuesDigest:
         return self
 
     def hexdigest(self) -> str:
-        """The digest of all values so far."""
+        """Return the digest of all values so far, in hexadecimal."""
         return self._digest.hexdigest()

@@ -1,23 +1,25 @@
-"""The feature store: one Zarr v3 hierarchy that holds what extraction made.
+"""The feature store: one Zarr v3 hierarchy with the results of extraction.
 
-    /                      attributes: schema_version, settings (what every video was extracted with)
-    /videos/               attributes: the same again, from which `restore` makes a damaged root anew
-    /videos/<key>/         attributes: VideoRecord's fields, and the generation that holds its arrays
+    /                      attributes: schema_version, settings (the extraction settings of all videos)
+    /videos/               attributes: a copy of the root's, from which `restore` repairs a damaged root
+    /videos/<key>/         attributes: VideoRecord's fields, and the name of the current version
         <generation>/i3d          float16 (clip, channel, y, x)
         <generation>/clip_frames  int32   (clip, range)
         <generation>/frame_times  float64 (edge,): seconds
-    /failures/<key>/       attributes: Failure's fields; gone once the video succeeds
-    /text/<encoding>/      attributes: unknown words, and the generation
+    /failures/<key>/       attributes: Failure's fields; removed once the video succeeds
+    /text/<encoding>/      attributes: unknown words, and the name of the current version
         <generation>/queries      str     (query,)
         <generation>/word_ids     int32   (query, word): rows of `words`, -1 after the last word
         <generation>/words        str     (entry,)
         <generation>/vectors      float32 (entry, dim)
 
-A key or an encoding's name is percent-encoded into one level. A new generation is written beside the old
-one and named when it is whole: whatever kills a writer, a reader never takes a part for the whole.
+Keys and names of encodings are percent-encoded into the name of a single group. <generation> is the name of a version.
+A new version is written next to the old one, and the attributes refer to it only once it is complete, so readers never
+see an incomplete version, even if the writer is killed.
 
-All attributes have a checksum, and those of a slot the checksums of its arrays (`extract.store.slots`). Parts of a
-store of schema version 3 may have none, unless this version wrote them. docs/store.md says what is found, and how.
+All attributes have a checksum; the attributes of a slot also contain the checksums of its arrays
+(`extract.store.slots`). In a store of schema version 3, parts that an earlier release wrote have no checksums.
+docs/store.md describes which damage is detected and how.
 """
 
 from __future__ import annotations
@@ -53,43 +55,54 @@ from extract.store.versions import (
 
 SCHEMA_VERSION = 4
 UNCHECKED_VERSION = 3
-"""The version whose parts need no checksums. It is read and extended; `FeatureStore.upgrade` makes it the newer."""
+"""Older schema version, in which checksums are optional. Such stores can be read and extended;
+`FeatureStore.upgrade` converts them to SCHEMA_VERSION."""
 GONE = "pieces of its features are gone"
 CLIPS_PER_CHUNK = 16
 CLIPS_PER_SHARD = 64
-"""A shard is written whole, by one writer, from a buffer of this many clips: few files, and little memory."""
+"""Clips per file. One writer writes each shard at once from a buffer of this size, which limits the number of files
+and the memory."""
 FLOAT16_MAX = 65504.0
 _RECORD_FIELDS = frozenset(field.name for field in fields(VideoRecord))
 _FAILURE_FIELDS = frozenset(field.name for field in fields(Failure))
 _QUERY_FIELDS = frozenset({"unknown"})
 _ROOT_FIELDS = frozenset({"schema_version", "settings"})
 _ROOT, _COPY = "store", "videos"
-"""Owners of the checksums of the root's attributes and of their copy."""
+"""Owner names in the checksums of the root's attributes and of their copy."""
 _GOING_S = (0.0, 0.02, 0.1)
-"""Pauses after which a failure without metadata is no longer taken for one that is being removed."""
+"""Pauses before each attempt to read a failure. A failure that still has no metadata after the last attempt is damaged;
+before that, another process may be removing it."""
 StoreList = Literal["videos", "failures", "text"]
-"""A group that lists others."""
+"""Name of a top-level group, whose children are videos, failures or encodings."""
 
 
 class FeatureStore:
-    """Features of videos and queries at one place: a folder or any fsspec URL."""
+    """Video features and encoded queries in one store: a local folder or any fsspec URL."""
 
     def __init__(self, place: str, root: zarr.Group, attributes: Mapping[str, Any]) -> None:
-        """Take an open root group.
+        """Wrap an open root group; use `open` or `open_for` instead.
 
         Args:
-            place: as it is shown in messages.
-            root: of the store.
-            attributes: of the root, compared with their checksum.
+            place: path or URL of the store as shown in messages, without credentials.
+            root: root group of the store.
+            attributes: attributes of the root, which match their checksum.
         """
         self.place = place
         self.root = root.store_path
-        """Where the store's parts lie, for `extract.store.audit` and `extract.store.mend`."""
+        """Path of the root group, for `extract.store.audit` and `extract.store.mend`."""
         self._attributes = attributes
 
     @classmethod
     def open(cls, place: str | Path, *, writable: bool = False) -> Self:
-        """Open a store that is there. Raises StoreError if there is none, it is damaged, or of another version."""
+        """Open an existing store.
+
+        Args:
+            place: path or fsspec URL of the store.
+            writable: whether to open it for writing too.
+
+        Raises:
+            StoreError: there is no store, it is damaged, cannot be reached, or has an unsupported schema version.
+        """
         address, place = str(place), shown(str(place))
         try:
             root = zarr.open_group(
@@ -128,12 +141,16 @@ class FeatureStore:
 
     @staticmethod
     def exists(place: str | Path) -> bool:
-        """Whether anything lies at that place; `open` says whether it is a store. Raises StoreError."""
+        """Return whether a path or URL exists and is not empty; it need not be a store.
+
+        Raises:
+            StoreError: the path or URL cannot be reached.
+        """
         return not _is_empty(str(place))
 
     @classmethod
     def open_if_any(cls, place: str | Path) -> Self | None:
-        """The store at a place that nobody named; None where none can be opened: it is in nobody's way."""
+        """Open a store that is optional, such as the default one; return None if there is none or it is unreadable."""
         try:
             return cls.open(place) if cls.exists(place) else None
         except StoreError:
@@ -141,17 +158,22 @@ class FeatureStore:
 
     @classmethod
     def open_for(cls, place: str | Path, settings: Mapping[str, Any], *, create: bool = True) -> Self:
-        """Open a store for writing with `settings`, making it where there is none, unless `create` is false.
+        """Open a store for writing; create it if it does not exist.
+
+        Args:
+            place: path or fsspec URL of the store.
+            settings: extraction settings, which must equal those of an existing store.
+            create: whether to create a store that does not exist.
 
         Raises:
-            StoreMismatchError: it was made with other settings.
-            StoreError: something else lies there, or it cannot be written.
+            StoreMismatchError: the store was created with other settings.
+            StoreError: the path contains something else or, with `create` false, nothing; or it cannot be written.
         """
         address = str(place)
         place = shown(address)
         attributes = {"schema_version": SCHEMA_VERSION, "settings": dict(settings)}
         if create and _is_empty(address):
-            # Another command may make it at the same moment.
+            # Another process may create it at the same time.
             with writing(place, "the store"), suppress(ContainsGroupError):
                 zarr.create_group(_zarr_place(address), zarr_format=3, attributes=with_checksum(attributes, _ROOT))
         store = cls.open(address, writable=True)
@@ -169,7 +191,11 @@ class FeatureStore:
         return store
 
     def complete(self) -> None:
-        """Make the lists of a store that has just begun. Raises StoreError."""
+        """Create the groups `failures` and `videos` of a new store; do nothing if `videos` exists.
+
+        Raises:
+            StoreError: the store cannot be read or written.
+        """
         videos = self.root / "videos"
         with reading(self.place, "the list of its videos", self._mend):
             is_there = group_attributes(videos) is not None or names(videos)
@@ -179,14 +205,25 @@ class FeatureStore:
                 write_group(videos, self.list_attributes("videos"))
 
     def list_attributes(self, name: str) -> dict[str, Any]:
-        """What the group of a list has as its attributes."""
+        """Return the attributes that a top-level group must have.
+
+        Args:
+            name: "videos", "failures" or "text".
+        """
         return with_checksum(self._attributes, _COPY) if name == "videos" and self.needs_checksums else {}
 
     @classmethod
     def restore(cls, place: str | Path) -> bool:
-        """Make a damaged root anew from its copy; return whether it was damaged, and there was a sound copy.
+        """Restore a damaged root from the copy of its attributes in `videos`.
 
-        Raises StoreError if it cannot be written.
+        Args:
+            place: path or fsspec URL of the store.
+
+        Returns:
+            True if the root was damaged and has been restored; False if it is undamaged or has no valid copy.
+
+        Raises:
+            StoreError: the root cannot be written.
         """
         address = str(place)
         copy = _copy(address)
@@ -206,7 +243,11 @@ class FeatureStore:
         return True
 
     def upgrade(self) -> None:
-        """Make the store one whose every part must have checksums. Raises StoreError."""
+        """Set the schema version to SCHEMA_VERSION, which requires checksums of all parts.
+
+        Raises:
+            StoreError: the root cannot be written.
+        """
         self._attributes = {"schema_version": SCHEMA_VERSION, "settings": dict(self.settings)}
         with writing(self.place, "its root"):
             write_group(self.root / "videos", self.list_attributes("videos"))
@@ -214,13 +255,13 @@ class FeatureStore:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """What every video here was extracted with. Raises StoreError."""
+        """The extraction settings, which are the same for all videos. Raises StoreError if they are missing."""
         with reading(self.place, "its settings", "extract the features again into a new store"):
             return dict(self._attributes["settings"])
 
     @property
     def needs_checksums(self) -> bool:
-        """Whether every part of the store must have checksums; parts of an older one may have none."""
+        """Whether all parts must have checksums; False for stores of schema version 3."""
         return self._attributes["schema_version"] == SCHEMA_VERSION
 
     @property
@@ -231,7 +272,7 @@ class FeatureStore:
 
     @property
     def channels(self) -> int:
-        """Channels of the feature maps. Raises StoreError while the store holds no video."""
+        """The number of channels of the feature maps. Raises StoreError if the store contains no video."""
         for key in self.keys():
             with self._reading(key):
                 return int(self._present(key).array("i3d").shape[1])
@@ -240,7 +281,7 @@ class FeatureStore:
         )
 
     def keys(self) -> Iterator[str]:
-        """Keys of all complete videos, in no order. Raises StoreError at one that is damaged."""
+        """Yield the keys of all complete videos, in no particular order. Raises StoreError at a damaged video."""
         for name in self._names():
             with self._reading(unlevel(name)):
                 slot = self._slot(name)
@@ -249,7 +290,7 @@ class FeatureStore:
                 yield key
 
     def record(self, key: str) -> VideoRecord | None:
-        """What is known of a complete video; None if there is no such video. Raises StoreError."""
+        """Return the record of a complete video; None if there is none. Raises StoreError if it is damaged."""
         slot = self.slot(key)
         if slot is None:
             return None
@@ -257,14 +298,17 @@ class FeatureStore:
             return _record(slot)
 
     def read(self, key: str, groups_of: Callable[[np.ndarray], np.ndarray] = each_clip) -> VideoFeatures:
-        """Read a video's features, or means of them, of which no more is held than the result takes.
+        """Read the features of a video, or their means over groups of clips.
+
+        When means are read, the features of all clips are never in memory at once.
 
         Args:
-            key: of the video.
-            groups_of: makes of `clip_frames` the groups of clips that `pool_clips` takes the means of.
+            key: key of the video.
+            groups_of: function from `clip_frames`, int32 (clip, 2), to the groups for `pool_clips`, int (step, 2);
+                by default each clip is its own group.
 
         Raises:
-            StoreError: they are not there, or damaged.
+            StoreError: the store does not contain the video, or the features are damaged.
         """
         while (slot := self.slot(key)) is not None:
             with self._reading(key):
@@ -274,7 +318,8 @@ class FeatureStore:
                     if self._is_replaced(key, slot):
                         continue
                     raise
-                # What is replaced while it is read would be read as zeros, and so would pieces that are gone.
+                # Missing chunks read as zeros (Zarr's fill value), and so do those of a version that another process
+                # replaces during the read. The latter is read again.
                 if self._is_replaced(key, slot):
                     continue
                 if missing:
@@ -287,15 +332,26 @@ class FeatureStore:
         return now is not None and now.generation != slot.generation
 
     def lazy(self, key: str) -> zarr.Array[Any]:
-        """A video's features, read as they are sliced: float16 (clip, channel, y, x). Raises StoreError."""
+        """Return a lazy array of a video's features, float16 (clip, channel, 7, 7); slicing it reads them.
+
+        Raises:
+            StoreError: the store does not contain the video, or a shard is missing. Values are not checked.
+        """
         slot = self._present(key)
         with self._reading(key):
             return _maps(slot)
 
     def pieces(self, key: str) -> Iterator[np.ndarray]:
-        """A video's features some clips at a time, however long it is: float16 (clip, channel, 7, 7) each.
+        """Yield the features of a video in consecutive arrays, float16 (clip, channel, 7, 7).
 
-        Raises StoreError, after the last piece also if the values of all do not match their checksum.
+        Each array has CLIPS_PER_SHARD clips, the last one possibly fewer, so memory does not grow with the video.
+
+        Args:
+            key: key of the video.
+
+        Raises:
+            StoreError: the store does not contain the video, or it is damaged. A mismatch with the checksum of the
+                values is raised after the last array.
         """
         slot = self._present(key)
         with self._reading(key):
@@ -310,23 +366,29 @@ class FeatureStore:
                 slot.check_values("i3d", digest)
 
     def times(self, key: str) -> tuple[np.ndarray, np.ndarray]:
-        """A video's `clip_frames` and `frame_times`, as `VideoFeatures` has them. Raises StoreError."""
+        """Return `clip_frames`, int32 (clip, 2), and `frame_times`, float64 (frame + 1,) in seconds, of a video.
+
+        `VideoFeatures` describes both.
+
+        Raises:
+            StoreError: the store does not contain the video, or it is damaged.
+        """
         slot = self._present(key)
         with self._reading(key):
             return slot.rows("clip_frames"), slot.rows("frame_times")
 
     @contextmanager
     def write(self, key: str, *, channels: int) -> Iterator[VideoWriter]:
-        """Replace a video's features; they take the old ones' place when this ends without an error.
+        """Write the features of a video; they replace existing ones when the block ends without an error.
 
-        Append all clips to the writer, then end it with `VideoWriter.finish`.
+        In the block, append all clips to the yielded writer, then call `VideoWriter.finish`.
 
         Args:
-            key: of the video.
-            channels: of its feature maps.
+            key: key of the video.
+            channels: number of channels of its feature maps.
 
         Raises:
-            StoreError: the store cannot be written, or the writer was not finished.
+            StoreError: the store cannot be written, or `VideoWriter.finish` was not called.
         """
         attributes: dict[str, Any] = {}
         with (
@@ -335,7 +397,7 @@ class FeatureStore:
         ):
             maps = content.create(
                 "i3d",
-                shape=(0, channels, 7, 7),  # what a file announces may be wrong by any factor
+                shape=(0, channels, 7, 7),  # start empty and grow: a container's frame count is unreliable
                 dtype="float16",
                 chunks=(CLIPS_PER_CHUNK, channels, 7, 7),
                 shards=(CLIPS_PER_SHARD, channels, 7, 7),
@@ -354,7 +416,7 @@ class FeatureStore:
         )
 
     def slot(self, key: str) -> Slot | None:
-        """Where a complete video lies; None if there is no such video. Raises StoreError."""
+        """Return the slot of a complete video; None if there is none. Raises StoreError if it is damaged."""
         with self._reading(key):
             slot = self._slot(level(key))
             if slot is not None and slot.attributes.get("key") != key:
@@ -362,7 +424,7 @@ class FeatureStore:
             return slot
 
     def _slot(self, name: str) -> Slot | None:
-        """The slot of a video, by its name on one level. Raises as `read_slot`."""
+        """Return the slot of a video, None if it is not complete, by group name. Raises the errors of `read_slot`."""
         place = self.root / "videos" / name
         return read_slot(place, known=_RECORD_FIELDS, required=self.needs_checksums)
 
@@ -377,39 +439,43 @@ class FeatureStore:
     # Failures
 
     def failures(self) -> list[Failure]:
-        """What could not be extracted, by key. Raises StoreError."""
+        """Return all stored failures, sorted by key. Raises StoreError if one is damaged or their list is missing."""
         with self._reading_failures():
             found = [self._failure(name) for name in self._failure_names()]
             return sorted((failure for failure in found if failure is not None), key=lambda failure: failure.key)
 
     def note_failure(self, failure: Failure) -> None:
-        """Keep a failure until its video succeeds. Raises StoreError."""
+        """Store a failure, which `write` removes once the video succeeds.
+
+        Raises:
+            StoreError: the list of failures is missing, or it cannot be written.
+        """
         with self._reading_failures():
-            self._failure_names()  # A list that was lost does not begin anew unnoticed.
+            self._failure_names()  # Raise if the list is missing instead of silently starting a new one.
         name = level(failure.key)
         with writing(self.place, "a failure"):
             write_group(self.root / "failures" / name, with_checksum(asdict(failure), name))
 
     def forget_failure(self, key: str) -> None:
-        """Drop what is noted of a video that is whole now. Raises StoreError."""
+        """Remove the failure of a video, if there is one. Raises StoreError if the store cannot be written."""
         with writing(self.place, "a failure"):
             if level(key) in names(self.root / "failures"):
                 drop(self.root / "failures" / level(key))
 
     def _failure_names(self) -> list[str]:
-        """Names of all failures. Raises ValueError if their list is gone."""
+        """Return the group names of all failures. Raises ValueError if their list is missing."""
         found = names(self.root / "failures")
         if not found and self.needs_checksums and group_attributes(self.root / "failures") is None:
             raise ValueError("it is gone")
         return found
 
     def check_failure(self, name: str) -> None:
-        """Read a failure, by its name on one level. Raises StoreError if it is damaged."""
+        """Read a failure by its group name. Raises StoreError if it is damaged."""
         with reading(self.place, "it", self._mend):
             self._failure(name)
 
     def _failure(self, name: str) -> Failure | None:
-        """A failure; None if it is removed at this moment. Raises ValueError if it is damaged."""
+        """Return a failure; None if another process has just removed it. Raises ValueError if it is damaged."""
         place = self.root / "failures" / name
         for pause_s in _GOING_S:
             time.sleep(pause_s)
@@ -426,19 +492,26 @@ class FeatureStore:
     # Queries
 
     def queries(self, encoding: str) -> dict[str, EncodedQuery]:
-        """All queries that were encoded in that way; may be empty. Raises StoreError."""
+        """Return the encoded queries of one encoding, by query; empty if there are none.
+
+        Args:
+            encoding: name of the encoding, from `pipeline.data.queries.encoding_name`.
+
+        Raises:
+            StoreError: the queries are damaged.
+        """
         with reading(self.place, f"its queries ({encoding})", self._mend):
             slot = self._encoding(level(encoding))
             return {} if slot is None else _queries(slot)
 
     def check_queries(self, name: str) -> Slot | None:
-        """Read all of an encoding; return its slot, if it has any.
+        """Read all arrays of an encoding and return its slot; None if it does not exist.
 
         Args:
-            name: of the encoding, as it lies on one level.
+            name: group name of the encoding.
 
         Raises:
-            StoreError: it is damaged.
+            StoreError: the encoding is damaged.
         """
         with reading(self.place, "they", self._mend):
             slot = self._encoding(name)
@@ -451,7 +524,15 @@ class FeatureStore:
         return read_slot(place, known=_QUERY_FIELDS, required=self.needs_checksums)
 
     def add_queries(self, encoding: str, encoded: Mapping[str, EncodedQuery]) -> None:
-        """Add queries to those that are there; a reader sees the old ones or all. Raises StoreError."""
+        """Add queries to an encoding; readers see either the previous queries or all of them.
+
+        Args:
+            encoding: name of the encoding, from `pipeline.data.queries.encoding_name`.
+            encoded: encoded queries, by query; at least one.
+
+        Raises:
+            StoreError: existing queries are damaged, or the store cannot be written.
+        """
         merged = {**self.queries(encoding), **encoded}
         entries: dict[str, np.ndarray] = {}
         for query in merged.values():
@@ -474,20 +555,28 @@ class FeatureStore:
                 content.write("word_ids", ids, ("query", "word"))
                 content.write("vectors", np.stack(list(entries.values())), ("entry", "dim"))
 
-    # Soundness
+    # Checks and repair
 
     def count(self) -> int:
-        """Number of videos that were ever begun. Raises StoreError if the lists cannot be read."""
+        """Return the number of videos, including incomplete and damaged ones.
+
+        Raises:
+            StoreError: the list of videos cannot be read.
+        """
         with reading(self.place, "the list of its videos", self._mend):
             return len(names(self.root / "videos"))
 
     def all_keys(self) -> Iterator[str]:
-        """Keys of all videos that were ever begun, be they whole, damaged or neither. Raises StoreError."""
+        """Yield the keys of all videos, including incomplete and damaged ones.
+
+        Raises:
+            StoreError: the list of videos is missing or cannot be read.
+        """
         for name in self._names():
             yield self._key(name)
 
     def _key(self, name: str) -> str:
-        """The key of a slot, by its name; of one that is not whole, as far as its name says it."""
+        """Return the key of a slot, by group name; if its attributes lack the key, decode it from the name."""
         with suppress(StoreError), self._reading(name):
             attributes = group_attributes(self.root / "videos" / name) or {}
             key = attributes.get("key")
@@ -503,11 +592,17 @@ class FeatureStore:
             return found
 
     def add_checksums(self, key: str, i3d: ValuesDigest) -> bool:
-        """Give a video checksums, if it is what was read; return whether it was. Raises StoreError.
+        """Add checksums to a video, unless it has been replaced since its features were read.
 
         Args:
-            key: of a complete video without checksums.
+            key: key of a complete video without checksums.
             i3d: digest of its features.
+
+        Returns:
+            Whether the checksums were added.
+
+        Raises:
+            StoreError: the video is missing or damaged, or the store cannot be written.
         """
         slot = self._present(key)
         with self._reading(key):
@@ -516,33 +611,37 @@ class FeatureStore:
             return add_checksums(slot, {"i3d": i3d, **digests}, known=_RECORD_FIELDS)
 
     def remove(self, key: str) -> None:
-        """Remove a video. Raises StoreError."""
+        """Remove a video, complete or not; do nothing if there is none. Raises StoreError if it cannot be removed."""
         videos = self.root / "videos"
         with writing(self.place, repr(key)):
             for name in names(videos):
-                # The name of a damaged slot is all that is left of a key, and a long one is cut.
+                # If the slot is damaged, `key` was decoded from the group name, which is shortened for long keys, so
+                # encoding it again may give another name.
                 if level(key) == name or unlevel(name) == key:
                     drop(videos / name)
 
 
 class VideoWriter:
-    """Takes a video's features in order, and writes them shard by shard."""
+    """Writes the features of a video shard by shard; made by `FeatureStore.write`."""
 
     def __init__(self, content: NewContent, maps: zarr.Array[Any]) -> None:
         self._content = content
         self._maps = maps
-        # One for all shards: with new ones the process grew as the video went on.
+        # Reuse one buffer: with a new buffer for each shard, the memory of the process grew with the video.
         self._shard = np.empty((CLIPS_PER_SHARD, *maps.shape[1:]), np.float16)
         self._held = 0
         self._written = 0
         self.record: VideoRecord | None = None
-        """What `finish` was given."""
+        """The record that was passed to `finish`; None before."""
 
     def append(self, features: np.ndarray) -> None:
-        """Add float32 (clip, channel, 7, 7) maps.
+        """Append the feature maps of the next clips.
+
+        Args:
+            features: float32 (clip, channel, 7, 7); finite, with absolute values up to FLOAT16_MAX.
 
         Raises:
-            StoreError: they are of another shape, or a value is not finite or does not fit float16.
+            StoreError: the shape is wrong, or a value is not finite or does not fit float16.
         """
         if features.shape[1:] != self._maps.shape[1:]:
             raise StoreError(
@@ -557,15 +656,15 @@ class VideoWriter:
                 self._write()
 
     def finish(self, record: VideoRecord, *, clip_frames: np.ndarray, frame_times: np.ndarray) -> None:
-        """Write what is left, and what is known now that all frames were seen.
+        """Write the remaining clips and the frame times after all frames have been decoded.
 
         Args:
-            record: of the video.
-            clip_frames: int32 (clip, 2), as `VideoFeatures` has them.
-            frame_times: float64 (frame + 1,), likewise.
+            record: record of the video.
+            clip_frames: int32 (clip, 2), half-open frame range of each clip, see `VideoFeatures`.
+            frame_times: float64 (frame + 1,), seconds, see `VideoFeatures`.
 
         Raises:
-            StoreError: another number of clips came.
+            StoreError: the number of appended clips differs from the number of ranges.
         """
         if self._held:
             self._write()
@@ -593,7 +692,7 @@ def _record(slot: Slot) -> VideoRecord:
 
 
 def _read(slot: Slot, groups_of: Callable[[np.ndarray], np.ndarray]) -> tuple[VideoFeatures, bool]:
-    """A video's features, and whether pieces of them are gone."""
+    """Return the features of a video, and whether shards of them are missing."""
     record, maps = _record(slot), slot.array("i3d")
     clip_frames, frame_times = slot.rows("clip_frames"), slot.rows("frame_times")
     if len(maps.shape) != 4 or len(clip_frames) != maps.shape[0] or len(frame_times) != record.frame_count + 1:
@@ -628,43 +727,46 @@ def _queries(slot: Slot) -> dict[str, EncodedQuery]:
 
 
 def _zarr_place(address: str) -> str | Path:
-    """What zarr takes a place as: a URL only where it has "://", though fsspec would take "a::b" for one too."""
+    """Convert an address for zarr: a string with "://" is a URL, any other a local path.
+
+    fsspec would also parse a local path such as "a::b" as a URL; a Path avoids this.
+    """
     return address if "://" in address else Path(address)
 
 
 def _copy(address: str) -> tuple[StorePath, dict[str, Any]] | None:
-    """The list of videos, and the copy of the root's attributes that it keeps, if it is sound."""
+    """Return the path of the group `videos` and its copy of the root's attributes; None without a valid copy."""
     try:
         videos = zarr.open_group(
             _zarr_place(address), path="videos", mode="r", zarr_format=3, use_consolidated=False
         ).store_path
         attributes = group_attributes(videos) or {}
         check_attributes(attributes, _COPY, known=(), required=True)
-    except Exception:  # noqa: BLE001 - whatever is wrong with the copy, it is the root's damage that is told
+    except Exception:  # noqa: BLE001 - the caller reports the damage of the root, not of the copy
         return None
     return videos, attributes
 
 
 def _root_remedy(address: str) -> str:
-    """What to do about a damaged root: only its copy can restore it, which stores of schema version 3 lack."""
+    """Return advice about a damaged root. Only its copy can restore it, which stores of schema version 3 lack."""
     if _copy(address) is not None:
         return f"see gkcmn-pipe verify {shown(address)} --repair, or name another place"
     return "extract the features again into a new store, or name another place"
 
 
 def _is_empty(place: str) -> bool:
-    """Whether nothing lies at that place yet. Raises StoreError if it cannot be reached."""
+    """Return whether a path or URL does not exist or is an empty folder. Raises StoreError if it is unreachable."""
     if "://" in place:
         try:
             import fsspec
 
             filesystem, path = fsspec.core.url_to_fs(place)
             return not filesystem.exists(path) or not filesystem.ls(path)
-        except Exception as error:  # each file system has errors of its own
+        except Exception as error:  # each fsspec file system has its own exceptions
             raise _unreachable(shown(place), error) from error
     folder = Path(place)
     try:
-        # What a killed writer of the first file left is nothing yet.
+        # Ignore temporary files: a writer may have been killed while it wrote the first file.
         names = [item.name for item in folder.iterdir()] if folder.is_dir() else []
         return not folder.exists() or (folder.is_dir() and all(name.endswith(".partial") for name in names))
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Mending a store: what is faulty is removed, so that it is made again, or restored from what is known."""
+"""Repair a store: remove damaged parts, so that they can be created again, or restore them from redundant data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,17 @@ Mended = Literal["removed", "restored"]
 
 
 def open_mended(place: str | Path) -> tuple[FeatureStore, bool]:
-    """Open a store for writing, and return whether its root had to be restored. Raises StoreError."""
+    """Open a store for writing; restore its root from the copy if the root is damaged.
+
+    Args:
+        place: path or fsspec URL of the store.
+
+    Returns:
+        The store, and whether its root was restored.
+
+    Raises:
+        StoreError: the store cannot be opened, and its root cannot be restored.
+    """
     try:
         return FeatureStore.open(place, writable=True), False
     except StoreError:
@@ -27,12 +37,22 @@ def open_mended(place: str | Path) -> tuple[FeatureStore, bool]:
 
 
 def mend(store: FeatureStore, fault: Fault) -> Mended | None:
-    """Mend what is faulty, if it is faulty still; return what was done.
+    """Repair one part of a store if the fault still exists.
 
-    A video is removed, and so are queries and failures, which are made again when they are asked for. Of what lies
-    beside sound features nothing else is removed. Metadata that says nothing new is written again.
+    Damaged videos, queries and failures are removed; the next extraction or encoding creates them again. If only stale
+    data of an interrupted extraction is left next to undamaged arrays, that data alone is removed. Metadata that can be
+    derived from other metadata is written again.
 
-    Raises StoreError.
+    Args:
+        store: store, opened for writing.
+        fault: fault to repair.
+
+    Returns:
+        "removed" or "restored"; None if nothing was done, because the part has no such fault any more, or because it
+        could not be read for a temporary reason.
+
+    Raises:
+        StoreError: the store cannot be written.
     """
     if fault.is_passing or fault_of(store, fault.kind, fault.key) != fault:
         return None
@@ -65,22 +85,30 @@ def _mend_slot(slot: Slot | None, fault: Fault, remove: Callable[[], None]) -> M
 
 
 class Upgrade:
-    """Adds checksums to those parts of an older store that have none, as they are found to be sound."""
+    """Adds checksums to those parts of an older store that have none, once `audit` has found them undamaged."""
 
     def __init__(self, store: FeatureStore, *, is_wanted: bool) -> None:
-        """Begin.
+        """Start an upgrade.
 
         Args:
-            store: of any version.
-            is_wanted: whether checksums are added; otherwise videos that lack them are counted.
+            store: store of any supported schema version.
+            is_wanted: whether to add checksums; if false, videos without checksums are only counted.
         """
         self._store = store
         self._is_wanted = is_wanted
         self.count = 0
-        """Videos that were given checksums, or lack them."""
+        """Number of videos that received checksums or, with `is_wanted` false, lack them."""
 
     def on_sound(self, key: str, i3d: ValuesDigest) -> None:
-        """Take what `audit` found of a video. Raises StoreError."""
+        """Add checksums to an undamaged video, or count it; pass this method to `audit` as `on_sound`.
+
+        Args:
+            key: key of the video.
+            i3d: digest of its features.
+
+        Raises:
+            StoreError: the store cannot be read or written.
+        """
         if self._store.needs_checksums:
             return
         slot = self._store.slot(key)
@@ -88,10 +116,13 @@ class Upgrade:
             self.count += self._store.add_checksums(key, i3d) if self._is_wanted else 1
 
     def finish(self) -> None:
-        """End the upgrade of a store in which no fault is left: from now on what has no checksum is damaged.
+        """Complete the upgrade of a store without faults; from then on, a missing checksum counts as damage.
 
-        Queries without checksums are removed, since a flipped bit in them could not be found; they are encoded again
-        when they are asked for. Raises StoreError.
+        Queries without checksums are removed, because flipped bits in them could not have been detected; they are
+        encoded again when they are needed.
+
+        Raises:
+            StoreError: the store cannot be read or written.
         """
         store = self._store
         if store.needs_checksums or not self._is_wanted:
@@ -103,6 +134,6 @@ class Upgrade:
                     drop(slot.place)
         for failure in store.failures():
             store.note_failure(failure)
-        slots = [store.slot(key) for key in store.keys()]  # noqa: SIM118 - a store is no dict
+        slots = [store.slot(key) for key in store.keys()]  # noqa: SIM118 - a store is not a dict
         if all(slot is None or slot.has_checksums for slot in slots):
             store.upgrade()

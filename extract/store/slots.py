@@ -1,7 +1,8 @@
-"""Groups of arrays that are replaced whole, and whose every part has a checksum.
+"""Slots: groups of arrays that are replaced atomically and have checksums.
 
-A slot's attributes name the generation that holds its arrays, the checksums of each array's metadata and values,
-and the checksum of all attributes. A slot without checksums was written by a version that knew none.
+The attributes of a slot contain the name of its current version, which is the subgroup with its arrays; checksums of
+the metadata and the values of each array; and a checksum of all attributes. A slot without checksums was written by a
+release of this program that did not support them.
 """
 
 from __future__ import annotations
@@ -27,44 +28,47 @@ from extract.store.versions import document, drop, group_attributes, names, open
 
 GENERATION, ARRAYS = "generation", "arrays"
 MOST_PIECES = 1_000_000
-"""Files of one array; more are a damaged shape."""
+"""Maximum number of files of one array; a shape that implies more is treated as damaged metadata."""
 COMPRESSORS = (ZstdCodec(level=1), Crc32cCodec())
-"""Measured in docs/decisions.md. What passes for whole without the checksum may have a flipped bit."""
+"""Compression of all arrays, measured in docs/decisions.md. Without CRC32C, a flipped bit can go undetected."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Slot:
-    """What lies in a slot, whose attributes were compared with their checksum."""
+    """A slot with its attributes, which match their checksum."""
 
     place: StorePath
     attributes: Mapping[str, Any]
 
     @property
     def name(self) -> str:
-        """Of the slot, on its level."""
+        """The last part of the slot's path."""
         return self.place.path.rpartition("/")[2]
 
     @property
     def generation(self) -> str:
-        """Names what the slot holds; another name is another content."""
+        """The name of the current version; it changes whenever the slot is written."""
         return self.attributes[GENERATION]
 
     @property
     def has_checksums(self) -> bool:
-        """Whether its parts have checksums."""
+        """Whether the attributes and the arrays have checksums."""
         return CHECKSUM in self.attributes
 
     @property
     def content(self) -> StorePath:
-        """Where its arrays lie."""
+        """The path of the subgroup with the arrays of the current version."""
         return self.place / self.generation
 
     def array(self, name: str) -> zarr.Array[Any]:
-        """An array, whose metadata is compared with its checksum, and whose values are not.
+        """Open an array after checking the checksum of its metadata; its values are not checked.
+
+        Args:
+            name: name of the array in the slot.
 
         Raises:
-            ValueError: it is not there, or its metadata is not what was written.
-            TypeError: it is no array.
+            ValueError: the array is missing, or its metadata does not match the checksum.
+            TypeError: the node is not an array.
         """
         metadata = document(self.content / name)
         if metadata is None:
@@ -74,7 +78,15 @@ class Slot:
         return open_array(self.content / name, metadata)
 
     def rows(self, name: str) -> np.ndarray:
-        """A whole array, read into memory and compared with its checksum. Raises as `array`."""
+        """Read all values of an array and compare them with their checksum.
+
+        Args:
+            name: name of the array in the slot.
+
+        Raises:
+            ValueError: the array or one of its chunks is missing, or a checksum does not match.
+            TypeError: the node is not an array.
+        """
         array = self.array(name)
         if not self.has_checksums and is_missing_pieces(array):
             raise ValueError(f"pieces of {name} are gone")
@@ -84,25 +96,25 @@ class Slot:
         return values
 
     def check_values(self, name: str, digest: ValuesDigest) -> None:
-        """Compare the digest of an array's values with the checksum. Raises ValueError."""
+        """Compare the digest of an array's values with the stored checksum. Raises ValueError if they differ."""
         if digest.hexdigest() != self.attributes[ARRAYS][name]["values"]:
             raise ValueError(f"the values of {name} do not match their checksum")
 
     def remains(self) -> list[str]:
-        """What killed writers left beside the content."""
+        """Return the names of stale data in the slot: everything except the current version."""
         return [name for name in names(self.place) if name != self.generation]
 
 
 def read_slot(place: StorePath, *, known: Collection[str], required: bool) -> Slot | None:
-    """The slot at a place; None if nothing was written there, or nothing to its end.
+    """Read the attributes of a slot; return None if it does not exist or if no write to it has been completed.
 
     Args:
-        place: of the slot.
-        known: names of the attributes that its owner gives it.
-        required: whether there must be checksums.
+        place: path of the slot.
+        known: attribute names that the caller stores in such slots.
+        required: whether missing checksums are an error.
 
     Raises:
-        ValueError: it is damaged, or its metadata is gone and other parts are not.
+        ValueError: the slot is damaged, or its metadata is missing although it has other content.
     """
     attributes = group_attributes(place)
     if attributes is None and names(place):
@@ -117,14 +129,20 @@ def read_slot(place: StorePath, *, known: Collection[str], required: bool) -> Sl
 
 @dataclass(frozen=True, kw_only=True)
 class NewContent:
-    """Arrays that are being written into a slot."""
+    """The new version of a slot while it is being written."""
 
     group: zarr.Group
     digests: dict[str, ValuesDigest] = field(default_factory=dict)
-    """Of the values of each array that was written."""
+    """Digest of the values of each array, by the name of the array."""
 
     def write(self, name: str, values: np.ndarray, dimensions: tuple[str, ...]) -> None:
-        """Write a whole array: numbers, or strings as objects."""
+        """Write a complete array.
+
+        Args:
+            name: name of the array in the slot.
+            values: numbers, or strings with dtype object.
+            dimensions: names of the axes.
+        """
         array = self.create(
             name,
             shape=values.shape,
@@ -135,18 +153,31 @@ class NewContent:
         self.digests[name].update(values)
 
     def create(self, name: str, **options: Any) -> zarr.Array[Any]:  # noqa: ANN401 - zarr's own options
-        """Make an array to be written in pieces, each of which its digest is given."""
+        """Create an array that the caller writes in slices; the caller updates `digests[name]` with each slice.
+
+        Args:
+            name: name of the array in the slot.
+            options: further arguments of `zarr.Group.create_array`.
+        """
         self.digests[name] = ValuesDigest()
-        # A piece of nothing but fill values is written too, so that a missing one is always damage.
+        # Chunks that contain only fill values are written too, so that a missing chunk always means damage.
         return self.group.create_array(name, compressors=COMPRESSORS, config={"write_empty_chunks": True}, **options)
 
 
 @contextmanager
 def refilling(place: StorePath, attributes: Mapping[str, Any]) -> Iterator[NewContent]:
-    """Give an empty group that becomes the content of the slot at `place` when the block ends well.
+    """Yield a new, empty version of a slot, which replaces the old version if the block ends without an error.
 
-    Until then a reader sees the old content. The slot's attributes name its content, so that one write of
-    metadata switches both: what kills a writer, at whatever moment, leaves the old or the new.
+    Until then readers see the old version. The attributes and the name of the current version are stored in the same
+    metadata file, so a single write switches both: if the writer is killed, readers see the old or the new version,
+    never a mixture.
+
+    Args:
+        place: path of the slot.
+        attributes: attributes to store in the slot; the block may still change the mapping.
+
+    Raises:
+        StoreError: another process wrote the slot at the same time.
     """
     old = _old_generation(place)
     for left in names(place):
@@ -166,17 +197,23 @@ def refilling(place: StorePath, attributes: Mapping[str, Any]) -> Iterator[NewCo
             drop(place / new)
         raise
     if old is not None:
-        with suppress(OSError):  # the new content stands; `verify` finds what is left beside it
+        with suppress(OSError):  # the new version is complete; `verify` reports the old one if it remains
             drop(place / old)
 
 
 def add_checksums(slot: Slot, digests: Mapping[str, ValuesDigest], *, known: Collection[str]) -> bool:
-    """Give a slot checksums of what was read of it; return whether it holds that still.
+    """Add checksums to a slot, unless it has been replaced since it was read.
 
     Args:
-        slot: without checksums.
-        digests: of the values of its arrays.
-        known: as `read_slot` takes it.
+        slot: slot without checksums.
+        digests: digests of the values of its arrays, by name.
+        known: attribute names that the caller stores in such slots, as for `read_slot`.
+
+    Returns:
+        Whether the slot was unchanged and received the checksums.
+
+    Raises:
+        StoreError: another process removed the arrays.
     """
     filled = _filled(slot.content, digests)
     now = read_slot(slot.place, known=known, required=False)
@@ -187,7 +224,11 @@ def add_checksums(slot: Slot, digests: Mapping[str, ValuesDigest], *, known: Col
 
 
 def is_missing_pieces(array: zarr.Array[Any]) -> bool:
-    """Whether pieces of an array are gone or empty, which would read as zeros. Raises ValueError if it has too many."""
+    """Return whether files of an array are missing or empty; Zarr would read those parts as zeros.
+
+    Raises:
+        ValueError: the shape implies more than MOST_PIECES files.
+    """
     sides = [-(-extent // size) for extent, size in zip(array.shape, array.shards or array.chunks, strict=True)]
     if prod(sides) > MOST_PIECES:
         raise ValueError(f"its shape {array.shape} cannot be true")
@@ -196,7 +237,10 @@ def is_missing_pieces(array: zarr.Array[Any]) -> bool:
 
 
 def _old_generation(place: StorePath) -> str | None:
-    """The content that a slot has, which is made if there is none. What is damaged has none."""
+    """Return the name of a slot's current version, None if there is none or the metadata is damaged.
+
+    A slot that does not exist is created.
+    """
     try:
         attributes = group_attributes(place)
     except ValueError:
@@ -213,8 +257,11 @@ def _generation(attributes: Mapping[str, Any]) -> str | None:
 
 
 def _filled(content: StorePath, digests: Mapping[str, ValuesDigest]) -> dict[str, dict[str, str]]:
-    """The checksums of arrays that were written. Raises StoreError if another writer has removed them."""
-    # A group that was deleted comes back with the next array that is made in it, but without its metadata.
+    """Return the checksums of the metadata and values of written arrays.
+
+    Raises StoreError if another writer has removed an array.
+    """
+    # If another writer deletes the group, creating the next array creates the folder again, but not its zarr.json.
     documents = {name: document(content / name) for name in digests}
     if not group_attributes(content) or None in documents.values():
         name = content.path.split("/")[-2]

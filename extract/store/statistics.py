@@ -1,4 +1,4 @@
-"""Statistics of a whole store, by dask: larger than memory, spread over cores."""
+"""Statistics over all features of a store, computed with dask in parallel and without loading them all into memory."""
 
 from __future__ import annotations
 
@@ -14,16 +14,20 @@ from extract.store.feature_store import FeatureStore
 
 @dataclass(frozen=True, kw_only=True)
 class ChannelStatistics:
-    """Over all clips and cells of all videos, each float64 (channel,)."""
+    """Statistics of each channel over all clips and cells of all videos; each array is float64 (channel,)."""
 
     mean: np.ndarray
     std: np.ndarray
     zeros: np.ndarray
-    """Share of values that are 0."""
+    """Fraction of values that are 0, in [0, 1]."""
 
 
 def channel_statistics(store: FeatureStore) -> ChannelStatistics:
-    """Read every feature once. Raises StoreError if there is none, or one is damaged."""
+    """Return the statistics of all features of a store; each feature is read once.
+
+    Raises:
+        StoreError: the store contains no video, or features are damaged.
+    """
     arrays = [da.from_array(store.lazy(key), name=False) for key in sorted(store.keys())]
     if not arrays:
         raise StoreError(f"{store.place}: holds no video yet; extract some with: gkcmn-pipe features VIDEOS")
@@ -33,6 +37,6 @@ def channel_statistics(store: FeatureStore) -> ChannelStatistics:
         mean, square, zeros = compute(
             values.mean(axis=axes), (values**2).mean(axis=axes), (values == 0).mean(axis=axes)
         )
-    except (ValueError, RuntimeError, OSError) as error:  # the first, too, of videos whose numbers of channels differ
+    except (ValueError, RuntimeError, OSError) as error:  # ValueError also if videos differ in their number of channels
         raise StoreError(f"{store.place}: features are damaged ({error}); see gkcmn-pipe verify") from error
     return ChannelStatistics(mean=mean, std=np.sqrt(np.maximum(0, square - mean**2)), zeros=zeros)

@@ -1,4 +1,4 @@
-"""What the feature store asks of zarr, and nothing else does: metadata, listings, and errors in words."""
+"""Low-level access to Zarr for the feature store: metadata files, listings, group names, and error conversion."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from extract.io.json_text import parse_json
 _METADATA = "zarr.json"
 _GROUP_FIELDS = {"attributes", "zarr_format", "node_type", "consolidated_metadata"}
 LONGEST = 200
-"""Bytes of a name on one level: file systems take 255, and zarr adds to it as it writes."""
+"""Maximum length of a group name in bytes. File systems allow 255, and zarr appends to names of temporary files."""
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
-# What damaged metadata and chunks were seen to raise; codecs raise RuntimeError.
+# Exceptions that damaged metadata and chunks were observed to raise; codecs raise RuntimeError.
 _DAMAGE = (
     BaseZarrError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ArithmeticError, MemoryError,
     *_ABSENT,
@@ -33,22 +33,26 @@ _DAMAGE = (
 
 
 def document(place: StorePath) -> dict[str, Any] | None:
-    """The metadata of a group or array, as zarr.json has it; None if there is none.
+    """Return the content of zarr.json of a group or array; None if the file is missing.
 
     Raises:
-        ValueError: it is no JSON object.
+        ValueError: the file does not contain a JSON object.
     """
     found = sync((place / _METADATA).get(prototype=default_buffer_prototype()))
     if found is None:
         return None
     content = parse_json(found.to_bytes(), has_paths=True)
     if not isinstance(content, dict):
-        raise ValueError(f"{_METADATA} is no JSON object")  # noqa: TRY004 - damage, as what cannot be parsed is
+        raise ValueError(f"{_METADATA} is no JSON object")  # noqa: TRY004 - damage, like invalid JSON
     return content
 
 
 def group_attributes(place: StorePath) -> dict[str, Any] | None:
-    """The attributes of a group; None if there is no metadata. Raises ValueError if it is another node's."""
+    """Return the attributes of a group; None if its zarr.json is missing.
+
+    Raises:
+        ValueError: the file is not the metadata of a Zarr v3 group.
+    """
     found = document(place)
     if found is None:
         return None
@@ -60,20 +64,30 @@ def group_attributes(place: StorePath) -> dict[str, Any] | None:
 
 
 def write_group(place: StorePath, attributes: Mapping[str, Any]) -> None:
-    """Make a group, or replace its attributes, in one write."""
+    """Create a group, or replace the attributes of an existing one, in a single write."""
     text = json.dumps({"attributes": dict(attributes), "zarr_format": 3, "node_type": "group"}, indent=2)
     sync((place / _METADATA).set(default_buffer_prototype().buffer.from_bytes(text.encode())))
 
 
 def open_array(place: StorePath, metadata: dict[str, Any]) -> zarr.Array[Any]:
-    """An array whose metadata was read before. Raises ValueError, TypeError or KeyError."""
+    """Open an array from its metadata.
+
+    Args:
+        place: path of the array.
+        metadata: content of its zarr.json, as `document` returns it.
+
+    Raises:
+        TypeError: the node is not an array.
+        ValueError: the metadata is invalid.
+        KeyError: the metadata lacks a field.
+    """
     if metadata.get("node_type") != "array":
         raise TypeError(f"{place.path.rpartition('/')[2]} is no array")
     return zarr.Array.from_dict(place, metadata)
 
 
 def stored_sizes(places: Iterable[StorePath]) -> list[int]:
-    """The bytes of each file; 0 where there is none."""
+    """Return the size of each file in bytes; 0 if a file is missing."""
 
     async def size(place: StorePath) -> int:
         with suppress(*_ABSENT):
@@ -87,33 +101,43 @@ def stored_sizes(places: Iterable[StorePath]) -> list[int]:
 
 
 def names(place: StorePath) -> list[str]:
-    """What lies in a group, by name, whether it can be read or not; nothing where no group is."""
+    """Return the sorted names of a group's children, readable or not; an empty list if there is no group."""
 
     async def listed() -> list[str]:
         return [name async for name in place.store.list_dir(place.path)]
 
-    # A writer that was killed may leave the file that was to become zarr.json.
+    # A killed writer can leave a temporary file of zarr.json behind.
     return sorted(
         name for name in sync(listed()) if name != "zarr.json" and not re.fullmatch(r"\..*|zarr\..*\.partial", name)
     )
 
 
 def drop(place: StorePath) -> None:
-    """Remove what lies at a place, whether it can be read or not."""
+    """Remove a group, array or file, readable or not; do nothing if it does not exist."""
 
     async def removed() -> None:
         if await place.is_empty():
-            await place.delete()  # a file, or nothing
+            await place.delete()  # a file, or a path that does not exist
         else:
             await place.delete_dir()
 
-    with suppress(FileNotFoundError):  # another process removes it, too
+    with suppress(FileNotFoundError):  # another process is removing it at the same time
         sync(removed())
 
 
 @contextmanager
 def reading(place: str, what: str, remedy: str) -> Iterator[None]:
-    """Turn what damaged data raises into a StoreError, and what a place does into a StoreUnreachableError."""
+    """Convert exceptions of a block that reads a store.
+
+    Args:
+        place: path or URL of the store, for the message.
+        what: the part that is read, for the message.
+        remedy: advice for the user, for the message.
+
+    Raises:
+        StoreError: the block raised an exception that indicates damaged data.
+        StoreUnreachableError: the block raised another OSError, for example for missing permissions.
+    """
     try:
         yield
     except GkcmnError:
@@ -129,12 +153,20 @@ def reading(place: str, what: str, remedy: str) -> Iterator[None]:
 
 @contextmanager
 def writing(place: str, what: str) -> Iterator[None]:
-    """Turn what an unwritable place raises into a StoreError."""
+    """Convert exceptions of a block that writes a store.
+
+    Args:
+        place: path or URL of the store, for the message.
+        what: the part that is written, for the message.
+
+    Raises:
+        StoreError: the store cannot be written.
+    """
     try:
         yield
     except OSError as error:
         if isinstance(error, GkcmnError):
-            raise  # the reader's own, on its way through
+            raise  # already converted by `reading`
         raise StoreError(
             f"{place}: {what} cannot be written ({error.strerror or error}); "
             "free the disk or allow writing, and run the same command again"
@@ -146,16 +178,19 @@ def writing(place: str, what: str) -> Iterator[None]:
 
 
 def level(name: str) -> str:
-    """A name as that of one group: readable, and the same on every file system."""
+    """Return a name as a valid name of a single group, percent-encoded and portable between file systems.
+
+    A name that would exceed LONGEST bytes is shortened and gets a digest of the full name as a suffix.
+    """
     quoted = quote(name, safe=" ()+,=@", errors="surrogateescape")
     if len(quoted) > LONGEST:
-        # Cut between characters, and told apart by a digest of the whole.
+        # Do not cut within a percent escape. The digest of the full name keeps shortened names distinct.
         kept = re.sub(r"%.?$", "", quoted[: LONGEST - 17])
         quoted = f"{kept}~{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:16]}"
-    # Neither a hidden or parent folder, nor the file in which zarr keeps a group's own metadata.
+    # Escape the dot of names that would be hidden files or parent folders, or clash with zarr's metadata file.
     return quoted.replace(".", "%2E", 1) if quoted.startswith(".") or quoted == "zarr.json" else quoted
 
 
 def unlevel(name: str) -> str:
-    """What `level` made of a name, undone; of a long one, its beginning."""
+    """Return the name from which `level` made a group name; for a shortened one, only its start and the digest."""
     return unquote(name, errors="surrogateescape")

@@ -1,1 +1,1 @@
-"""What commands print and plot."""
+"""Output of the commands: tables, figures, progress and error messages."""

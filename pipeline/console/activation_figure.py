@@ -1,4 +1,4 @@
-"""A video's features as a picture: where each clip's maps are active."""
+"""Plot the features of a video: the mean activation of each clip's feature map."""
 
 from __future__ import annotations
 
@@ -10,13 +10,23 @@ from extract.store.feature_store import FeatureStore
 from pipeline.console.score_figure import check_figure, save_figure
 
 COLUMNS = 12
-"""Clips in a row of the picture."""
+"""Number of clips per row of the figure."""
 MOST = 96
-"""Clips that are shown; of a longer video, as many at equal distances."""
+"""Maximum number of clips in the figure; for a longer video, clips at equal distances are plotted."""
 
 
 def write_activations(path: Path, store: FeatureStore, key: str) -> None:
-    """Draw the mean over channels of each clip's 7x7 map, with its first frame. Raises OutputError or StoreError."""
+    """Plot the mean over channels of each clip's 7x7 map, titled with the number of the clip's first frame.
+
+    Args:
+        path: file of the figure; its suffix selects the format, one of `pipeline.console.score_figure.FORMATS`.
+        store: store that contains the video.
+        key: key of the video.
+
+    Raises:
+        OutputError: the figure cannot be written.
+        StoreError: the video is missing or damaged.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -1,8 +1,8 @@
-"""What a command says of an error that nobody expected, and the report that it writes.
+"""Messages and crash reports for unexpected errors.
 
-A report is a text file: version, command line, packages, platform, traceback, and what libraries warned of. It lies in
-the folder `crashes` of the cache, or in the folder of temporary files where that cannot be written. The newest
-`MOST_REPORTS` are kept. Credentials in URLs are removed.
+A report is a text file with the version, command line, packages, platform, traceback and warnings of libraries. It is
+written to the folder `crashes` of the user cache or, if that is not writable, to the folder for temporary files. Only
+the newest `MOST_REPORTS` reports are kept. Credentials in URLs are removed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ PROGRAM = "gkcmn-pipe"
 PACKAGES = ("av", "click", "dask", "decord2", "numpy", "pyarrow", "safetensors", "spacy", "torch", "zarr")
 MOST_REPORTS = 20
 MOST_CHARACTERS = 200_000
-"""Of a traceback: chained errors and deep recursion have no limit of their own."""
+"""Maximum length of the traceback and of the command line in a report. Chained errors and deep recursion can make a
+traceback arbitrarily long."""
 PREFIX = f"{PROGRAM}-crash-"
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://[^\s'\"<>]+")
 _SYSTEM = {
@@ -41,19 +42,22 @@ _SYSTEM = {
     errno.EROFS: "name another place",
     errno.ESTALE: "mount the network drive again",
 }
-"""What the machine lacks, whatever the command does, and the remedy."""
+"""Advice by error number, for errors that are caused by the machine and not by the program."""
 
 
 def one_line(text: str) -> str:
-    """A message without line breaks or characters that a terminal obeys."""
+    """Return a message without line breaks and with control characters escaped."""
     return printable(" ".join(text.split()))
 
 
 def shortage(error: BaseException) -> str | None:
-    """The line for an error that is the machine's and not a bug: no memory, no space, a broken disk. None for others.
+    """Return a message for an error that the machine causes, such as too little memory or disk space.
 
     Args:
-        error: as it was caught.
+        error: the exception.
+
+    Returns:
+        One line with the cause and advice; None for any other error.
     """
     if _is_out_of_memory(error):
         return (
@@ -67,20 +71,20 @@ def shortage(error: BaseException) -> str | None:
 
 
 def crash_line(error: BaseException, command: Sequence[str], notes: Iterable[str] = ()) -> str:
-    """Write a report of an unexpected error, and return the one line that tells the user of it. Never raises.
+    """Write a report of an unexpected error, and return a one-line message for the user. Never raises.
 
     Args:
-        error: as it was caught.
-        command: arguments of the command line, without the program.
-        notes: what libraries warned of before.
+        error: the exception.
+        command: arguments of the command line, without the program's name.
+        notes: earlier warnings and log records of libraries.
     """
     try:
         what = without_credentials(one_line(f"{type(error).__name__}: {_first_line(error)}")).removesuffix(":")
-    except Exception:  # noqa: BLE001 - an error whose text cannot be made is reported by its type
+    except Exception:  # noqa: BLE001 - if str() of the error fails, report its type
         what = type(error).__name__
     try:
         path = write_report(report_text(error, command, notes))
-    except Exception as failure:  # noqa: BLE001 - a report that fails must not hide what it reports
+    except Exception as failure:  # noqa: BLE001 - a failing report must not hide the original error
         reason = one_line(str(failure))[:500]
         rest = f"no report could be written ({reason}); run it again with --debug, and attach what it prints"
     else:
@@ -89,7 +93,7 @@ def crash_line(error: BaseException, command: Sequence[str], notes: Iterable[str
 
 
 def report_text(error: BaseException, command: Sequence[str], notes: Iterable[str] = ()) -> str:
-    """A report's content."""
+    """Return the text of a report. The arguments are those of `crash_line`."""
     lines = [
         f"{PROGRAM} ended in an error that it did not expect. Attach this file to a bug report.",
         "",
@@ -108,10 +112,13 @@ def report_text(error: BaseException, command: Sequence[str], notes: Iterable[st
 
 
 def write_report(text: str) -> Path:
-    """Write a report into the first folder that takes it, and return its path.
+    """Write a report to the user cache or, if that fails, to the folder for temporary files; return its path.
+
+    Args:
+        text: text of the report.
 
     Raises:
-        OSError: none does; the error is the last folder's.
+        OSError: both folders cannot be written; the error is that of the second.
     """
     failure: OSError | None = None
     for is_cache in (True, False):
@@ -129,12 +136,12 @@ def write_report(text: str) -> Path:
 
 
 def without_credentials(text: str) -> str:
-    """A text in which every URL is shown without user, password and query."""
+    """Return a text with user, password and query removed from every URL."""
     return _URL.sub(lambda found: shown(found[0]), text)
 
 
 def _write(folder: Path, text: str) -> Path:
-    """Write a new file, which its owner alone can read. Nothing is left of one that cannot be written whole."""
+    """Write a new file that only its owner can read, and remove it if writing fails."""
     begun = datetime.now(UTC)
     handle, name = tempfile.mkstemp(prefix=f"{PREFIX}{begun:%Y%m%d-%H%M%S-%f}-", suffix=".txt", dir=folder)
     path = Path(name)
@@ -148,7 +155,10 @@ def _write(folder: Path, text: str) -> Path:
 
 
 def _drop_old(folder: Path) -> None:
-    """Remove all but the newest reports; their names begin with the time. Others' may not be removed."""
+    """Remove all but the newest reports, whose names contain the time. Skip reports that cannot be removed.
+
+    In a shared temporary folder some reports may belong to other users.
+    """
     with suppress(OSError):
         for path in sorted(folder.glob(f"{PREFIX}*.txt"))[:-MOST_REPORTS]:
             with suppress(OSError):
@@ -170,7 +180,7 @@ def _first_line(error: BaseException) -> str:
 def _is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError):
         return True
-    # torch raises its own for a GPU, and a plain RuntimeError for the CPU.
+    # torch raises OutOfMemoryError for a GPU and a plain RuntimeError for the CPU.
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(error, torch.OutOfMemoryError):
         return True

@@ -1,4 +1,4 @@
-"""The process of one command: how it takes SIGTERM, and where the messages of libraries go."""
+"""Process-wide setup of a command: handling of SIGTERM, and of warnings and log records of libraries."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 MOST_NOTES = 100
-"""Messages of libraries that are kept for a crash report: the last ones."""
+"""Number of library messages, the newest ones, that are kept for a crash report."""
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM arrived. Everything that cleans up after Ctrl-C cleans up after this too."""
+    """Raised when SIGTERM arrives; a KeyboardInterrupt, so that the same code cleans up as after Ctrl-C."""
 
 
 @contextmanager
 def terminable() -> Iterator[None]:
     """Raise `Terminated` in the block when SIGTERM arrives; a second SIGTERM ends the process at once.
 
-    Nothing changes outside the main thread, or where SIGTERM is ignored or handled already.
+    Does nothing outside the main thread, or if SIGTERM is already ignored or handled.
     """
     is_main = threading.current_thread() is threading.main_thread()
     if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
@@ -40,7 +40,7 @@ def terminable() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if arrived:  # a library turned it into an error, or a child process died of the same signal
+        if arrived:  # a library converted Terminated, or a child process died of the same signal
             raise Terminated from error
         raise
     finally:
@@ -48,26 +48,26 @@ def terminable() -> Iterator[None]:
 
 
 class Notes(logging.Handler):
-    """Keeps what libraries log or warn about, which would bury a command's own line on stderr."""
+    """Collects warnings and log records of libraries, which would otherwise clutter the command's output on stderr."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.lines: deque[str] = deque(maxlen=MOST_NOTES)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a record as one string."""
+        """Append a record as one string to `lines`."""
         try:
             text = record.getMessage()
-        except (TypeError, ValueError, KeyError):  # its arguments do not fit its format
+        except (TypeError, ValueError, KeyError):  # the arguments of the record do not match its format
             text = str(record.msg)
         self.lines.append(f"{record.levelname} {record.name}: {text}")
 
 
 @contextmanager
 def noted() -> Iterator[Notes]:
-    """Keep the warnings and log records of libraries off stderr while the block runs.
+    """Collect warnings and log records of libraries instead of printing them while the block runs.
 
-    Warnings are printed all the same if the user asked for them with -W or PYTHONWARNINGS.
+    Warnings are still printed if the user requested them with -W or PYTHONWARNINGS.
     """
     notes, root = Notes(), logging.getLogger()
     root.addHandler(notes)

@@ -1,4 +1,4 @@
-"""A report as a picture: how tIoU and vIoU are spread, and how many samples exceed each R."""
+"""Plot a report: histograms of tIoU and vIoU, and the percentage of samples above each threshold R."""
 
 from __future__ import annotations
 
@@ -19,7 +19,15 @@ FORMATS = ("png", "svg", "pdf")
 
 
 def write_figure(path: Path, report: Report) -> None:
-    """Write a PNG, an SVG or a PDF, by the name's end. Raises OutputError."""
+    """Plot a report and write it as PNG, SVG or PDF.
+
+    Args:
+        path: file of the figure; its suffix selects the format.
+        report: report to plot.
+
+    Raises:
+        OutputError: the suffix is none of FORMATS, or the file cannot be written.
+    """
     kind = check_figure(path)
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -48,14 +56,28 @@ def write_figure(path: Path, report: Report) -> None:
 
 
 def save_figure(figure: Figure, path: Path, kind: str, *, dpi: int) -> None:
-    """Write a figure as one of FORMATS, with the mark by which it is recognized. Raises OutputError."""
+    """Write a figure with metadata by which the program later recognizes its own file.
+
+    Args:
+        figure: figure to write.
+        path: output file.
+        kind: one of FORMATS.
+        dpi: resolution in dots per inch.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     mark = {"Software" if kind == "png" else "Creator": MADE_BY}
     with replacing(path) as partial:
         figure.savefig(partial, format=kind, dpi=dpi, metadata=mark)
 
 
 def check_figure(path: Path) -> str:
-    """The format of a figure of that name, if it can be written there. Raises OutputError."""
+    """Return the format of a figure, from its suffix, and check that the file can be written.
+
+    Raises:
+        OutputError: the suffix is none of FORMATS, or the file cannot be written.
+    """
     kind = path.suffix.lower().lstrip(".")
     if kind not in FORMATS:
         raise OutputError(f"{path}: no known kind of figure; let its name end in {', '.join(FORMATS)}")

@@ -1,7 +1,7 @@
-"""Standard input, output and error of the command line, which may be closed, broken or full.
+"""Handle standard streams that are closed, broken or on a full disk.
 
-Whatever becomes of them, a command does its work to the end. A reader that left has had what it wanted. Output that
-cannot be written for another reason is a failure of the command, told when its work is done.
+A command always completes its work. If the reader of a pipe has exited, the rest of the output is dropped, as with
+`| head`. If standard output cannot be written for another reason, the command reports an error after its work is done.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 
 @contextmanager
 def standard_streams() -> Iterator[None]:
-    """Keep closed or broken standard streams from ending the work within.
+    """Prevent closed or broken standard streams from interrupting the block.
 
-    Raises SystemExit with code 1 at the end of work that was done well but whose standard output was not written.
+    Raises:
+        SystemExit: with code 1, if the block exits successfully but its standard output could not be written.
     """
     _fill_closed()
-    out = sys.stdout = _tolerant(sys.stdout, 1)  # which `print_to_stderr` may set aside
+    out = sys.stdout = _tolerant(sys.stdout, 1)  # keep a reference: `print_to_stderr` may replace it
     sys.stderr = _tolerant(sys.stderr, 2)
     try:
         yield
@@ -39,18 +40,18 @@ def standard_streams() -> Iterator[None]:
 
 
 def print_to_stderr() -> None:
-    """Send what is printed from now on to standard error, since standard output takes a result."""
+    """Print to standard error from now on, because a result is written to standard output."""
     sys.stdout.flush()
     sys.stdout = sys.stderr
 
 
 class _Descriptor(io.FileIO):
-    """A file descriptor to which every write succeeds, as far as its writer can see."""
+    """A file descriptor that reports every write as successful, and records the first error."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number, "wb", closefd=False)
         self.error: OSError | None = None
-        """Why a write failed; what came after it was dropped."""
+        """The first error of a write; everything after it is dropped."""
 
     def write(self, data: ReadableBuffer, /) -> int:
         content = memoryview(data).cast("B")
@@ -62,12 +63,12 @@ class _Descriptor(io.FileIO):
             else:
                 if written is not None:
                     return written
-                select.select([], [self], [])  # another process has made it non-blocking
+                select.select([], [self], [])  # the descriptor is non-blocking, set by another process: wait
         return len(content)
 
 
 def _fill_closed() -> None:
-    """Open /dev/null in the place of closed streams, or the next file that is opened would take their messages."""
+    """Open /dev/null for closed streams; otherwise the next opened file would get their descriptor and messages."""
     for number in range(3):
         try:
             os.fstat(number)
@@ -76,7 +77,10 @@ def _fill_closed() -> None:
 
 
 def _tolerant(stream: TextIO | None, number: int) -> TextIO:
-    """A stream on a descriptor that reports no errors; another stream than the process's own as it is."""
+    """Return a text stream that ignores write errors of a descriptor.
+
+    A stream that is not on that descriptor, such as a test's replacement, is returned unchanged.
+    """
     if stream is not None:
         raw = _raw(stream)
         if not isinstance(raw, io.FileIO) or isinstance(raw, _Descriptor) or raw.fileno() != number:
@@ -91,7 +95,7 @@ def _tolerant(stream: TextIO | None, number: int) -> TextIO:
 
 
 def _failure(stream: TextIO) -> OSError | None:
-    """Why a stream could not be written, if that is a loss: a reader that left is none."""
+    """Return the error of writing a stream; None if there is none or the reader of a pipe or socket has exited."""
     stream.flush()
     raw = _raw(stream)
     error = raw.error if isinstance(raw, _Descriptor) else None
@@ -99,6 +103,6 @@ def _failure(stream: TextIO) -> OSError | None:
 
 
 def _raw(stream: TextIO) -> object:
-    """What a text stream writes its bytes to; unbuffered, that is its buffer."""
+    """Return the raw binary stream below a text stream; for an unbuffered stream, that is its buffer."""
     buffer = getattr(stream, "buffer", None)
     return getattr(buffer, "raw", buffer)

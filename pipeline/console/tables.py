@@ -1,4 +1,4 @@
-"""What commands print, as rich tables."""
+"""Rich tables that the commands print."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def report_table(report: Report) -> Table:
-    """Means in percent with their 95 % intervals, whole, by division, and of the trivial rows."""
+    """Return a table of mean metrics in percent with 95 % intervals: all samples, each group, and naive baselines."""
     metrics = list(report.whole.metrics)
     table = Table("samples", "n", *metrics, title=f"percent ± half the 95 % interval, protocol {report.protocol}")
     table.columns[0].no_wrap = True
@@ -42,7 +42,10 @@ def report_table(report: Report) -> Table:
 
 
 def comparison_table(comparison: Comparison) -> Table:
-    """Both means and their difference, in percent."""
+    """Return a table of the means of two reports and their difference with its 95 % interval, all in percent.
+
+    Differences whose interval excludes 0 are marked with a star.
+    """
     table = Table("metric", "A", "B", "B - A", "95 % interval", title=f"{comparison.samples} samples, percent")
     for column in table.columns[1:]:
         column.justify = "right"
@@ -54,7 +57,7 @@ def comparison_table(comparison: Comparison) -> Table:
 
 
 def changes_table(changes: Iterable[Change]) -> Table:
-    """Samples, each with its score in both."""
+    """Return a table of samples with their scores in both reports, in percent."""
     table = Table("sample", "query", "A", "B", "B - A")
     for change in changes:
         table.add_row(
@@ -68,7 +71,7 @@ def changes_table(changes: Iterable[Change]) -> Table:
 
 
 def findings_table(prepared: Prepared) -> Table:
-    """Rules that records met, those that reject first."""
+    """Return a table of the issues that `prepare` noticed, with their counts; those that reject a record come first."""
     table = Table("rule", "records", "outcome", "what it means")
     for rule, meaning in RULES.items():
         if count := prepared.findings[rule]:
@@ -77,7 +80,7 @@ def findings_table(prepared: Prepared) -> Table:
 
 
 def videos_table(store: FeatureStore) -> Table:
-    """Every video, and their sum."""
+    """Return a table of all videos in a store, with their totals. Raises StoreError if a video is damaged."""
     settings = store.settings
     table = Table("video", "clips", "fps", "size", "seconds", "MB", title=f"{settings['backbone']}, {store.place}")
     table.columns[0].overflow = "fold"
@@ -99,7 +102,7 @@ def videos_table(store: FeatureStore) -> Table:
 
 
 def failures_table(failures: Iterable[Failure]) -> Table:
-    """What could not be extracted."""
+    """Return a table of videos that could not be extracted, with causes and remedies."""
     table = Table("failed", "stage", "cause", "remedy")
     for failure in failures:
         table.add_row(*(printable(text) for text in (failure.key, failure.stage, failure.cause, failure.remedy)))
@@ -107,7 +110,11 @@ def failures_table(failures: Iterable[Failure]) -> Table:
 
 
 def record_table(store: FeatureStore, key: str) -> Table:
-    """All that a store knows of one video. Raises StoreError."""
+    """Return a table of the record, size, fraction of zeros and extraction settings of a video.
+
+    Raises:
+        StoreError: the video is missing or damaged.
+    """
     maps, record = store.lazy(key), store.record(key)
     assert record is not None
     table = Table("", printable(key), show_header=True)
@@ -121,7 +128,7 @@ def record_table(store: FeatureStore, key: str) -> Table:
 
 
 def statistics_table(statistics: ChannelStatistics) -> Table:
-    """The spread of each statistic over the channels."""
+    """Return a table of the minimum, median and maximum over channels of each statistic."""
     table = Table("over channels", "least", "median", "most")
     for name, values in (("mean", statistics.mean), ("deviation", statistics.std), ("zeros", statistics.zeros)):
         table.add_row(name, *(f"{value:.4f}" for value in (values.min(), np.median(values), values.max())))

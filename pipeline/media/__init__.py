@@ -1,1 +1,1 @@
-"""Encode videos and draw overlays."""
+"""Encode videos and render overlays."""

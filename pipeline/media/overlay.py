@@ -1,4 +1,4 @@
-"""The tube drawn on its video, as an mp4 that plays in a browser."""
+"""Render a tube on its video, as an MP4 that plays in a browser."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ COLOUR = (255, 64, 32)
 INK = (255, 255, 255)
 SHADE = (0, 0, 0, 140)
 SUFFIXES = (".mp4", ".m4v", "")
-"""Of names that an overlay may have."""
+"""Suffixes that the name of an overlay may have."""
 LONGEST_CAPTION = 300
-"""Characters; the model reads 20 words."""
+"""Maximum length of the caption in characters. The model reads only 20 words, so this is enough."""
 
 
 def write_overlay(
@@ -37,12 +37,19 @@ def write_overlay(
     timeout_s: float,
     on_frame: Callable[[int, int], None] = lambda *_: None,
 ) -> None:
-    """Copy `source` to `out` with the tube's boxes, a caption and a bar that marks the span.
+    """Copy a video and render the tube's boxes, a caption, and a bar that marks the span.
 
-    Size (an odd side gains one pixel: see `pipeline.media.video_writer`), shape and colors of the pixels, times of the
-    frames, and sound are the source's.
+    The frame size, sample aspect ratio, colors, frame times and audio of the source are kept, except that an odd width
+    or height grows by one pixel (`pipeline.media.video_writer`).
 
-    `frame_count` is the number of frames that the source was found to have.
+    Args:
+        source: video to copy.
+        tube: tube to render, with boxes in source pixels.
+        caption: text at the top of each frame.
+        out: MP4 file to write.
+        frame_count: number of frames that can be decoded from the source.
+        timeout_s: seconds to wait for a frame before decoding is aborted.
+        on_frame: called after each frame with the number of frames done and `frame_count`.
 
     Raises:
         MediaError: the source cannot be decoded.
@@ -70,7 +77,15 @@ def write_overlay(
 
 
 def check_overlay(source: Path, out: Path) -> None:
-    """Find out before long work whether an overlay can be written. Raises OutputError."""
+    """Check that an overlay can be written, before any long work starts.
+
+    Args:
+        source: video to copy.
+        out: MP4 file to write.
+
+    Raises:
+        OutputError: `out` is the source itself, cannot be written, or has a suffix other than SUFFIXES.
+    """
     if os.path.realpath(out) == os.path.realpath(source):
         raise OutputError(f"{out}: is the source video itself; name another file with --overlay")
     check_writable(out)
@@ -79,7 +94,7 @@ def check_overlay(source: Path, out: Path) -> None:
 
 
 class _Painter:
-    """Draws on frames of one size."""
+    """Renders the overlay on frames of a fixed size."""
 
     def __init__(self, width: int, height: int, frame_count: int, tube: Tube, caption: str) -> None:
         self._tube = tube
@@ -90,7 +105,15 @@ class _Painter:
         self._caption = _caption(_shortened(printable(caption)), width, size=max(9, round(side / 20)))
 
     def paint(self, frame: np.ndarray, number: int) -> np.ndarray:
-        """One HWC uint8 RGB frame with what is to be seen at that moment."""
+        """Return a frame with the caption, the bar and, within the span, the box.
+
+        Args:
+            frame: HWC uint8 RGB frame.
+            number: number of the frame, from 0.
+
+        Returns:
+            HWC uint8 RGB frame of the same size.
+        """
         picture = Image.fromarray(frame)
         draw = ImageDraw.Draw(picture)
         picture.paste(self._caption, (0, 0), self._caption)
@@ -108,12 +131,18 @@ class _Painter:
 
 
 def _shortened(text: str) -> str:
-    """A caption that leaves room for the picture."""
+    """Return a caption truncated to LONGEST_CAPTION characters, so that it does not cover the frame."""
     return text if len(text) <= LONGEST_CAPTION else f"{text[:LONGEST_CAPTION]}..."
 
 
 def _caption(text: str, width: int, *, size: int) -> Image.Image:
-    """White text on a shaded strip as wide as the picture, broken into as many lines as it needs."""
+    """Return an RGBA image of white text on a shaded strip, with line breaks.
+
+    Args:
+        text: text of the caption.
+        width: width of the strip in pixels, equal to that of the frames.
+        size: font size in pixels.
+    """
     font = ImageFont.load_default(size)
     lines: list[str] = []
     for word in text.split():

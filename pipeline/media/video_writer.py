@@ -1,4 +1,4 @@
-"""H.264 in MP4 as browsers play it: yuv420p, index at the front. The one place that encodes video."""
+"""Encode H.264 video in MP4 that browsers can play: yuv420p and faststart. All videos are encoded here."""
 
 from __future__ import annotations
 
@@ -25,19 +25,20 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 CRF = 20
-"""x264 quality: 0 is lossless, 51 the worst."""
+"""Constant rate factor of x264: 0 is lossless, 51 is the lowest quality."""
 X264 = "mbtree=0"
-"""With AVX-512 its macroblock tree reads memory that nobody wrote: the same pictures gave other bytes each time."""
+"""Options of x264. With AVX-512, macroblock-tree rate control reads uninitialized memory, so that encoding the same
+frames gave different bytes each time."""
 TICKS_PER_S = 10_000
-"""At least: the grain of frame times, which a constant rate meets exactly."""
+"""Minimum resolution of frame times in ticks per second; the time base also represents a constant rate exactly."""
 BROWSER_SOUND = frozenset({"aac", "mp3", "opus", "flac"})
-"""Codecs that an mp4 may hold and a browser plays: copied. Others are encoded anew, as AAC."""
+"""Audio codecs that MP4 supports and browsers play. They are copied; audio in other codecs is re-encoded as AAC."""
 SD_MATRIX = 6
-"""ITU-T H.273's number for the matrix of standard definition, which swscale takes where it is told none."""
+"""ITU-T H.273 number of the matrix coefficients for standard definition, which swscale uses by default."""
 MATRICES = {1: 1, 4: 4, 5: 5, SD_MATRIX: 5, 7: 7, 9: 9}
-"""Of those that swscale has, from H.273's numbers to its own."""
+"""Matrix coefficients that swscale supports: from H.273 numbers to swscale's numbers."""
 SOUND_BACK_S = 0.1
-"""A sound's stamps that step back by more begin on another clock."""
+"""Audio timestamps that jump back by more than this start a new clock (concatenated files)."""
 
 
 @contextmanager
@@ -53,20 +54,21 @@ def open_mp4(
     restarts: Sequence[float] = (),
     comment: str | None = None,
 ) -> Iterator[Mp4Writer]:
-    """Open a file for frames; it is whole when the block ends well, and otherwise not there.
+    """Open a video file for writing; it appears at `path` only if the block ends without an error.
 
-    yuv420p needs even sides: an odd side gains one repeated row or column.
+    yuv420p requires an even width and height, so the last column or row of frames with an odd side is repeated.
 
     Args:
-        path: where the video will be.
-        width: of the frames in pixels.
-        height: of the frames in pixels.
-        rate: frames a second, where frames do not come with a time.
-        picture: how a player is to show the frames; None leaves it to the player.
-        sound: a video whose sound, if it has any, is taken along.
-        origin_s: the frames' second 0 on that video's clock; None for where the video starts.
-        restarts: of that video's clock; may grow with the frames: `extract.video.reader.VideoStream.restarts`.
-        comment: stands in the file's metadata.
+        path: MP4 file to write.
+        width: width of the frames in pixels.
+        height: height of the frames in pixels.
+        rate: constant rate in frames per second, for frames that are written without a time.
+        picture: sample aspect ratio and color tags; None writes no tags.
+        sound: video whose audio, if there is any, is copied; None for no audio.
+        origin_s: time of frame time 0 on the clock of `sound`, in seconds; None uses the start of that video.
+        restarts: offsets in seconds for each new clock in `sound`, as in `extract.video.reader.VideoStream.restarts`;
+            the list may grow while frames are written.
+        comment: text for the field `comment` of the file's metadata.
 
     Raises:
         OutputError: the file cannot be written.
@@ -89,12 +91,12 @@ def open_mp4(
 
 
 def _address(path: Path) -> str:
-    """A path as FFmpeg takes it for nothing else: no protocol, whatever colons its name has."""
+    """Return a path as a file URL, so that FFmpeg does not parse a colon in the name as the end of a protocol."""
     return f"file:{path.absolute()}"
 
 
 class Mp4Writer:
-    """Writes RGB frames as they come; made by `open_mp4`."""
+    """Encodes RGB frames one by one; made by `open_mp4`."""
 
     def __init__(
         self, container: OutputContainer, *, width: int, height: int, rate: Fraction, picture: Picture | None = None
@@ -115,25 +117,37 @@ class Mp4Writer:
             self._show_as(picture)
 
     def _show_as(self, picture: Picture) -> None:
-        """Have players show the frames' pixels as those that they come from."""
+        """Tag the video with the sample aspect ratio and colors of its source, so that players show it alike."""
         context = self._stream.codec_context
         context.sample_aspect_ratio = picture.sample_aspect_ratio
         context.color_primaries, context.color_trc = picture.primaries, picture.transfer
-        # Untagged colors were read as a standard picture's, and are given back as they were.
+        # The decoder treated untagged video as standard definition; the encoder does too, and writes no tag. A matrix
+        # that swscale does not support is replaced by that of standard definition.
         tag = picture.matrix if picture.matrix in (*MATRICES, UNKNOWN) else SD_MATRIX
         context.colorspace = tag
         self._matrix = MATRICES.get(tag)
 
     def take_sound(self, source: InputContainer, origin_s: float | None = None, restarts: Sequence[float] = ()) -> None:
-        """Mux that file's first audio stream that can be read, if it has any, along with the frames to come."""
-        # One whose codec is not known has no context, and one that comes late may have no rate.
+        """Copy the first readable audio stream of a file, if there is one; it is muxed as frames are written.
+
+        Args:
+            source: open file with the audio.
+            origin_s: time of frame time 0 on the clock of `source`, in seconds; None uses the start of the file.
+            restarts: offsets in seconds for each new clock in `source`, as for `open_mp4`.
+        """
+        # A stream with an unknown codec has no codec context; one that starts late in the file may have no rate.
         for stream in source.streams.audio:
             if getattr(stream, "codec_context", None) is not None and stream.rate:
                 self._sound = _Sound(source, stream, self._container, origin_s, restarts)
                 return
 
     def write(self, frame: np.ndarray, *, at_s: float | None = None) -> None:
-        """Append one HWC uint8 RGB frame, shown from `at_s` on; without it, at the constant rate."""
+        """Append a frame.
+
+        Args:
+            frame: HWC uint8 RGB frame of the video's size.
+            at_s: presentation time in seconds; None uses the number of the frame and the constant rate.
+        """
         rows, columns = self._pad
         if rows or columns:
             frame = np.pad(frame, ((0, rows), (0, columns), (0, 0)), mode="edge")
@@ -149,20 +163,20 @@ class Mp4Writer:
             self._sound.mux_until(at_s)
 
     def finish(self) -> None:
-        """Write what the encoder still holds."""
+        """Flush the encoder and write the rest of the audio."""
         self._container.mux(self._stream.encode(None))
         if self._sound is not None:
             self._sound.mux_until(float("inf"))
 
 
 _Packets = Iterator["Packet[AudioStream] | None"]
-"""None where the next one has to wait for the pictures."""
+"""Audio packets; None means that the next packet depends on frames that have not been decoded yet."""
 
 
 class _Sound:
-    """Another file's audio stream, muxed alongside the pictures as their time comes.
+    """Muxes the audio stream of another file, interleaved with the video frames.
 
-    As a player does, it goes on after what cannot be decoded, and ends where the file breaks off.
+    Like a player, it skips packets that cannot be decoded and ends at the point where the file is truncated.
     """
 
     def __init__(
@@ -189,7 +203,7 @@ class _Sound:
         self._next: Packet[AudioStream] | None = None
 
     def mux_until(self, moment_s: float) -> None:
-        """Mux what begins before that moment."""
+        """Mux all packets that start at or before a time in seconds; infinity muxes all remaining packets."""
         self._is_ending = moment_s == math.inf
         while True:
             self._next = self._next or next(self._packets, None)
@@ -220,14 +234,15 @@ class _Sound:
         yield from self._stream.encode(None)
 
     def _read(self, stream: AudioStream) -> _Packets:
-        """Packets with the frames' second 0."""
+        """Yield the packets of a stream with timestamps shifted to the clock of the frames."""
         shift_s, restarts, before_s = self._shift_s, 0, None
         with suppress(av.FFmpegError):
             for packet in self._source.demux(stream):
                 if packet.dts is not None:
                     stamp_s = float(packet.dts * packet.time_base)
                     if before_s is not None and self._is_another_clock(before_s, stamp_s):
-                        # What it says, the pictures tell: sound and picture move by the same.
+                        # The offset of the new clock is determined from the video frames, and the audio uses the same
+                        # one. Wait until the frames around the restart have been decoded.
                         while restarts == len(self._restarts) and not self._is_ending:
                             yield None
                         if restarts < len(self._restarts):
@@ -243,7 +258,7 @@ class _Sound:
 
 
 def _rising(packets: _Packets) -> _Packets:
-    """Packets without those whose time falls back: no mp4 holds them."""
+    """Drop packets whose decoding timestamp does not increase, which MP4 does not allow."""
     last = -math.inf
     for packet in packets:
         if packet is not None and packet.dts is not None:
@@ -254,5 +269,5 @@ def _rising(packets: _Packets) -> _Packets:
 
 
 def _begins_s(packet: Packet[AudioStream]) -> float:
-    """Seconds at which a packet is to be decoded; 0 where its container does not say."""
+    """Return the decoding timestamp of a packet in seconds; 0 if the container does not have one."""
     return 0.0 if packet.dts is None else float(packet.dts * packet.time_base)

@@ -1,1 +1,1 @@
-"""What commands write, and how earlier outputs are recognized."""
+"""Output files of the commands, and how existing ones are recognized."""

@@ -1,4 +1,4 @@
-"""What the commands write and what they read, as `extract.io.outputs.check_outputs` takes it."""
+"""List the output and input files of each command for `extract.io.outputs.check_outputs`."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ RUN_FILES = ("config.json", "model.safetensors", "best.safetensors", "training.p
 
 
 def run_output(run: Path) -> OutputFolder:
-    """What `train` writes."""
+    """Return the output of `train`, in the folder `run`."""
     return OutputFolder(path=run, names=RUN_FILES, is_ours=is_run, is_ours_too=holds_ours)
 
 
 def evaluation_output(out: Path) -> OutputFolder:
-    """What `evaluate` writes."""
+    """Return the output of `evaluate`, in the folder `out`."""
     names = ("predictions.jsonl", "scores.json", "scores.png")
     return OutputFolder(path=out, names=names, is_ours=is_evaluation, is_ours_too=holds_ours)
 
 
 def drawn_output(out: Path) -> OutputFolder:
-    """What `synth` writes."""
+    """Return the output of `synth`, in the folder `out`."""
     names = ("synth.json", "index.parquet", "videos", "labels")
     return OutputFolder(path=out, names=names, is_ours=is_drawn, is_ours_too=holds_ours)
 
 
 def reproduction_output(out: Path) -> OutputFolder:
-    """What `reproduce` writes."""
+    """Return the output of `reproduce`, in the folder `out`."""
     names = ("runs", "results.md", "open_points.md", "curves.png", "bars.png")
     return OutputFolder(path=out, names=names, is_ours=is_reproduction, is_ours_too=holds_ours)
 
 
 def index_outputs(index: Path) -> list[OutputFile]:
-    """What `prepare` writes: the index, and beside it what it found of records and videos."""
+    """Return the outputs of `prepare`: the index, the issues of its records, and the properties of its videos."""
     return [
         OutputFile(path=index, is_ours=is_index),
         OutputFile(path=index.with_suffix(".findings.jsonl"), is_ours=is_findings),
@@ -58,7 +58,12 @@ def index_outputs(index: Path) -> list[OutputFile]:
 
 
 def settings_inputs(file: Path | None, config: Config) -> Inputs:
-    """Files from which settings come, and those that settings name."""
+    """Return the file of settings, and the files that the settings refer to.
+
+    Args:
+        file: the file of settings; None for ./gkcmn.toml.
+        config: resolved settings.
+    """
     extract = config.extract
     return {
         "the file of settings": [file or CONFIG_FILE],
@@ -68,12 +73,16 @@ def settings_inputs(file: Path | None, config: Config) -> Inputs:
 
 
 def run_inputs(run: Path) -> Inputs:
-    """Files of a trained run, and those that its settings name."""
+    """Return the files of a training run, and the files that its settings refer to."""
     return {"the run's file": [run / name for name in RUN_FILES], "a file that the run needs": _named(run)}
 
 
 def video_inputs(videos: Path | None) -> Inputs:
-    """The videos of a folder, or of whatever `features` takes."""
+    """Return the videos to read.
+
+    Args:
+        videos: a video, a folder, a glob or a .txt file of paths, as for `features`; None for no videos.
+    """
     return {"a source video": _videos(videos)} if videos is not None else {}
 
 
@@ -84,7 +93,10 @@ def _videos(place: Path) -> Iterator[Path]:
 
 
 def _named(run: Path) -> Iterator[Path]:
-    """Weights and vectors that a run's settings name. A run that cannot be read is refused where it is loaded."""
+    """Yield the files of weights and word vectors that a run's settings refer to.
+
+    Yields nothing if the settings cannot be read; loading the run then raises the error.
+    """
     try:
         content: Any = read_json_file(run / "config.json", has_paths=True)
         extract = content["config"]["extract"]

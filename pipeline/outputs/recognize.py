@@ -1,7 +1,7 @@
-"""What this program wrote, recognized by its content, so that nothing else is written over.
+"""Recognize outputs of this program by their content, so that commands do not overwrite other files.
 
-Each function looks at one file or folder, and raises OSError or ValueError where that cannot be read as what it is
-taken for: such a file is not ours.
+Each public function checks one file or folder. It may raise OSError or ValueError if the content cannot be read or
+parsed; callers then treat the file as one of another program.
 """
 
 from __future__ import annotations
@@ -13,35 +13,35 @@ from extract.io.json_text import parse_json, read_json_file
 from extract.io.outputs import MADE_BY, is_store, recognized
 
 MOST_BYTES = 2**28
-"""Of a JSON file that is read to recognize it: more than any output has."""
+"""Maximum size of a JSON file or figure that is read to recognize it; all outputs are smaller."""
 LINE_BYTES = 2**24
-"""Of a file's first line, likewise."""
+"""Maximum length of a first line that is read to recognize a file; all outputs have shorter lines."""
 
 
 def is_tube(path: Path) -> bool:
-    """Whether `ground --json` wrote a file."""
+    """Return whether `ground --json` wrote a file."""
     return _has_keys(_json(path), "video", "query", "words", "span", "boxes")
 
 
 def is_report(path: Path) -> bool:
-    """Whether `score --json` or `evaluate` wrote a file."""
+    """Return whether a file is a report of `score --json` or `evaluate`."""
     return _has_keys(_json(path), "format", "samples_digest", "samples")
 
 
 def is_predictions(path: Path) -> bool:
-    """Whether `evaluate` wrote a file: predictions of other programs have other keys, or another order of them."""
+    """Return whether `evaluate` wrote a file of predictions; those of other programs differ in keys or key order."""
     line = _first_line(path)
     return isinstance(line, dict) and list(line) == ["id", "span", "boxes", "score"]
 
 
 def is_findings(path: Path) -> bool:
-    """Whether `prepare` wrote a file as an index's findings."""
+    """Return whether `prepare` wrote a file of issues."""
     line = _first_line(path)
     return isinstance(line, dict) and set(line) == {"id", "video", "rule", "detail"}
 
 
 def is_video_facts(path: Path) -> bool:
-    """Whether `prepare` wrote a file as what it found of an index's videos, in this version or another."""
+    """Return whether `prepare`, of this or another release, wrote a file of video properties."""
     content = _json(path)
     if _has_keys(content, "sha256", "videos"):
         content = content["videos"]
@@ -51,7 +51,7 @@ def is_video_facts(path: Path) -> bool:
 
 
 def is_index(path: Path) -> bool:
-    """Whether `prepare` or `synth` wrote a file, in this version or another."""
+    """Return whether `prepare` or `synth`, of this or another release, wrote an index."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -65,13 +65,13 @@ def is_index(path: Path) -> bool:
 
 
 def is_figure(path: Path) -> bool:
-    """Whether a PNG, SVG or PDF file bears this program's mark."""
+    """Return whether a PNG, SVG or PDF file contains this program's mark."""
     content = path.read_bytes() if path.stat().st_size <= MOST_BYTES else b""
     return content.startswith((b"\x89PNG", b"%PDF", b"<?xml")) and MADE_BY.encode() in content
 
 
 def is_overlay(path: Path) -> bool:
-    """Whether a video bears this program's mark."""
+    """Return whether the metadata of a video contains this program's mark."""
     import av
 
     from extract.video.containers import open_container
@@ -84,7 +84,7 @@ def is_overlay(path: Path) -> bool:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether `train` made a folder, in this version or another."""
+    """Return whether `train`, of this or another release, created a folder."""
     content = _json(folder / "config.json")
     if not _has_keys(content, "format", "config") or not _has_keys(content["config"], "model", "train", "extract"):
         return False
@@ -92,18 +92,18 @@ def is_run(folder: Path) -> bool:
 
 
 def is_evaluation(folder: Path) -> bool:
-    """Whether `evaluate` made a folder, even if it was interrupted before it wrote the scores."""
+    """Return whether `evaluate` created a folder, even if it was interrupted before it wrote the scores."""
     scores = folder / "scores.json"
     return is_report(scores) if scores.exists() else is_predictions(folder / "predictions.jsonl")
 
 
 def is_drawn(folder: Path) -> bool:
-    """Whether `synth` made a folder, in this version or another."""
+    """Return whether `synth`, of this or another release, created a folder."""
     return _has_keys(_json(folder / "synth.json"), "version", "seed", "size")
 
 
 def is_reproduction(folder: Path) -> bool:
-    """Whether `reproduce` made a folder: it holds a page, or runs on the benchmark."""
+    """Return whether `reproduce` created a folder, which contains a page of results or training runs."""
     pages = {"results.md": "# Results\n\nBenchmark `", "open_points.md": "# Open points, measured\n\nBenchmark `"}
     there = [name for name in pages if (folder / name).exists()]
     if there:
@@ -112,7 +112,7 @@ def is_reproduction(folder: Path) -> bool:
 
 
 def holds_ours(folder: Path) -> bool:
-    """Whether a folder is this program's workspace: it is, or directly holds, anything that the program wrote."""
+    """Return whether a folder is an output of this program or directly contains a run, an index or a feature store."""
     kinds = (is_run, is_evaluation, is_drawn, is_reproduction)
     if any(recognized(kind, folder) for kind in kinds):
         return True
@@ -124,18 +124,18 @@ def holds_ours(folder: Path) -> bool:
     )
 
 
-def _json(path: Path) -> Any:  # noqa: ANN401 - whatever it holds
-    """A JSON file's content. Raises OSError or ValueError."""
+def _json(path: Path) -> Any:  # noqa: ANN401 - any JSON value
+    """Read a JSON file. Raises OSError, or ValueError if it is larger than MOST_BYTES or invalid."""
     if path.stat().st_size > MOST_BYTES:
         raise ValueError("larger than any output of this program")
     return read_json_file(path, has_paths=True)
 
 
-def _first_line(path: Path) -> Any:  # noqa: ANN401 - whatever it holds
-    """The first line of JSON lines. Raises OSError or ValueError."""
+def _first_line(path: Path) -> Any:  # noqa: ANN401 - any JSON value
+    """Parse the first line of a JSON-lines file. Raises OSError or ValueError."""
     with path.open("rb") as file:
         return parse_json(file.readline(LINE_BYTES))
 
 
-def _has_keys(content: Any, *keys: str) -> bool:  # noqa: ANN401 - whatever it holds
+def _has_keys(content: Any, *keys: str) -> bool:  # noqa: ANN401 - any JSON value
     return isinstance(content, dict) and set(keys) <= set(content)

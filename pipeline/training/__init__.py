@@ -1,1 +1,1 @@
-"""Train a model, resumable after each epoch."""
+"""Train a model; an interrupted run can be resumed after each epoch."""

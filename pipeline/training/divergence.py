@@ -1,4 +1,4 @@
-"""When training has diverged: steps that are not finite, weights that are not finite, a loss that has grown far."""
+"""Detect that training has diverged: non-finite losses, gradients or weights, or a loss that has grown too far."""
 
 from __future__ import annotations
 
@@ -18,62 +18,69 @@ from pipeline.errors import TrainingError
 from pipeline.training.run_log import EpochReport
 
 IN_A_ROW = 5
-"""Skipped steps in a row that end training."""
+"""Number of consecutive skipped steps that ends training."""
 SHARE = 0.1
-"""Share of an epoch's steps that may be skipped."""
+"""Maximum fraction of an epoch's steps that may be skipped."""
 GROWTH = 1000.0
-"""Factor by which an epoch's loss may exceed the first loss of the run; sound training stays far below it."""
+"""Maximum ratio of an epoch's mean loss to the first loss of the run; normal training stays far below it."""
 
 
 class DivergenceCheck:
-    """Counts the steps that are skipped, and ends training where it makes no sense to go on.
+    """Counts skipped steps and ends training once it has diverged.
 
-    Nothing here depends on the process: under torchrun all processes see the same numbers, and end together.
+    Under torchrun all processes see the same counts and mean losses, so that all of them end training at the same step.
     """
 
     def __init__(self, run: Path, config: TrainConfig, reports: Iterable[EpochReport]) -> None:
-        """Begin where a run stands.
+        """Start from the current state of a run.
 
         Args:
-            run: its folder, for messages.
-            config: its settings, for messages.
-            reports: of the epochs done.
+            run: folder of the run, for messages.
+            config: settings of the run, for messages.
+            reports: reports of the completed epochs.
         """
         self._run = run
         self._config = config
         self._reports = list(reports)
         self.skipped = 0
-        """Steps of this epoch that were skipped."""
+        """Number of skipped steps in the current epoch."""
         self._row = 0
 
     @property
     def reports(self) -> Sequence[EpochReport]:
-        """Of all sound epochs."""
+        """Reports of all epochs that passed the check."""
         return self._reports
 
     def add_validation(self, scores: Mapping[str, float]) -> EpochReport:
-        """Add validation scores to the report of the last epoch, and return that report."""
+        """Add validation scores to the report of the last epoch.
+
+        Args:
+            scores: scores in [0, 1] by metric.
+
+        Returns:
+            The report with the scores.
+        """
         self._reports[-1] = replace(self._reports[-1], validation=dict(scores))
         return self._reports[-1]
 
     def begin_epoch(self) -> None:
-        """Count anew."""
+        """Reset the counts at the start of an epoch."""
         self.skipped = self._row = 0
 
     def take(self) -> None:
-        """Note a step that was taken."""
+        """Record that the optimizer made a step."""
         self._row = 0
 
     def skip(self, step: int, steps: int, losses: Mapping[str, float]) -> None:
-        """Note a step that was skipped because its loss or gradient is not finite.
+        """Record a step that was skipped because its loss or gradient is not finite.
 
         Args:
-            step: from 1, of this epoch.
-            steps: of the epoch.
-            losses: this process's parts of the loss and their total.
+            step: number of the step in the current epoch, from 1.
+            steps: number of steps in the epoch.
+            losses: the parts of the loss and their total, by name, in this process.
 
         Raises:
-            TrainingError: too many were skipped.
+            TrainingError: IN_A_ROW consecutive steps, or more than SHARE of the epoch's steps, were skipped.
         """
         self.skipped += 1
         self._row += 1
@@ -87,12 +94,12 @@ class DivergenceCheck:
         """Check an epoch before it is saved.
 
         Args:
-            report: of the epoch.
-            first_loss: total of the epoch's first step; of use only in the first epoch of the run.
-            state: of model, optimizer and schedule, as it would be saved.
+            report: report of the epoch.
+            first_loss: total loss of the epoch's first step; used only in the first epoch of the run.
+            state: state of the model, optimizer and schedule that is about to be saved.
 
         Raises:
-            TrainingError: a number of the report or the state is not finite, or the loss has grown by more than GROWTH.
+            TrainingError: a number in the report or the state is not finite, or the loss has grown by more than GROWTH.
         """
         if wrong := [name for name, value in report.values.items() if not math.isfinite(value)]:
             self._end("its end", f"the mean loss is not finite ({', '.join(wrong)})")
@@ -115,10 +122,14 @@ class DivergenceCheck:
 
 
 def check_batch(batch: Batch, store_place: str) -> None:
-    """Find whether a loss is not finite because what was read is not.
+    """Check whether the inputs of a batch are the cause of a non-finite loss.
+
+    Args:
+        batch: batch whose loss or gradient is not finite.
+        store_place: path or URL of the feature store, for messages.
 
     Raises:
-        StoreError: features or word vectors of the batch hold values that are not finite.
+        StoreError: features or word vectors of the batch contain non-finite values.
     """
     whole = batch.inputs.features.flatten(1).isfinite().all(dim=1)
     spoken = batch.inputs.words.flatten(1).isfinite().all(dim=1)
@@ -137,7 +148,7 @@ def check_batch(batch: Batch, store_place: str) -> None:
 
 
 def _tensors(state: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-    """All tensors of nested mappings, under their keys joined by dots."""
+    """Yield all tensors in nested mappings, with their keys joined by dots."""
     for key, value in state.items():
         name = f"{prefix}{key}"
         if isinstance(value, Tensor):

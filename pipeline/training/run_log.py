@@ -1,4 +1,4 @@
-"""log.jsonl of a run: one report an epoch, each line with a checksum of its own."""
+"""Read and write log.jsonl of a run: one report per epoch, each line with a checksum."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from pipeline.errors import CheckpointError
 LOG = "log.jsonl"
 CHECKSUM = "checksum"
 _OWN = ("epoch", "total", "learning_rate", "skipped")
-"""Keys of a line that name no part of the loss."""
+"""Keys of a line that are not parts of the loss."""
 _VALIDATION = "val_"
 """Prefix of the keys of a line that hold validation scores."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpochReport:
-    """What an epoch of training came to."""
+    """Mean losses and validation scores of one epoch of training."""
 
     epoch: int
-    """From 1."""
+    """Number of the epoch, from 1."""
     losses: Mapping[str, float]
-    """Means over the epoch's samples, by the names that the model gives the parts of its loss."""
+    """Mean of each part of the loss over the epoch's samples, by the names that the model defines."""
     total: float
     """Mean of the weighted sum of the parts."""
     learning_rate: float
-    """After the epoch."""
+    """Learning rate after the epoch."""
     skipped: int = 0
-    """Optimizer steps left out because the loss or the gradient was not finite."""
+    """Number of optimizer steps skipped because the loss or the gradient was not finite."""
     validation: Mapping[str, float] = field(default_factory=dict)
     """Scores in [0, 1] on the validation split, by metric; empty without validation."""
 
@@ -52,22 +52,33 @@ class EpochReport:
 
 
 def best_epoch(reports: Sequence[EpochReport]) -> int | None:
-    """Return the epoch with the highest m_vIoU, the first one of equals; None if no epoch was validated."""
+    """Return the epoch with the highest m_vIoU, the earliest of several equal ones; None without validation scores."""
     scored = [report for report in reports if "m_vIoU" in report.validation]
     return max(scored, key=lambda report: report.validation["m_vIoU"]).epoch if scored else None
 
 
 def write_log(run: Path, reports: Sequence[EpochReport]) -> None:
-    """Write a run's whole log. Raises OutputError."""
+    """Write the complete log of a run, replacing the existing one.
+
+    Args:
+        run: folder of the run.
+        reports: reports of all epochs, in order.
+
+    Raises:
+        OutputError: the log cannot be written.
+    """
     lines = [json.dumps({**report.values, CHECKSUM: json_digest(report.values)}) + "\n" for report in reports]
     write_text(run / LOG, "".join(lines))
 
 
 def read_log(run: Path) -> list[EpochReport]:
-    """Read a run's log. Lines of earlier versions, without a checksum, are read too.
+    """Read the log of a run. Lines without a checksum, written by earlier releases, are accepted.
+
+    Args:
+        run: folder of the run.
 
     Raises:
-        CheckpointError: there is no log, or a line is damaged or missing; the message names the line.
+        CheckpointError: there is no log, or a line is damaged or missing; the message contains the line number.
     """
     path = run / LOG
     try:
@@ -80,9 +91,17 @@ def read_log(run: Path) -> list[EpochReport]:
 
 
 def parse_report(content: object, epoch: int) -> EpochReport:
-    """One report from its flat JSON object. Raises ValueError if a field is missing or not of its type."""
+    """Parse one report from a flat JSON object.
+
+    Args:
+        content: parsed JSON of one line.
+        epoch: expected number of the epoch, from 1.
+
+    Raises:
+        ValueError: a field is missing or has the wrong type, the epoch is another one, or the checksum does not match.
+    """
     if not isinstance(content, dict):
-        raise ValueError("not an object")  # noqa: TRY004 - one type of error for all that is wrong
+        raise ValueError("not an object")  # noqa: TRY004 - one exception type for all defects
     values = {str(name): value for name, value in content.items() if name != CHECKSUM}
     if CHECKSUM in content and content[CHECKSUM] != json_digest(values):
         raise ValueError("its checksum does not match")

@@ -1,4 +1,4 @@
-"""Training: from a store and an index to a run's folder, resumable after every epoch."""
+"""Train a model on a feature store and an index, and save a run that can be resumed after every epoch."""
 
 from __future__ import annotations
 
@@ -52,17 +52,17 @@ from pipeline.training.validation import Validation
 _log = logging.getLogger(__name__)
 
 OnBatch = Callable[[int, int, int, float], None]
-"""Called with the epoch (from 1), the batches done, the batches in all and the last batch's loss."""
+"""Callback that receives the epoch (from 1), the number of batches done, their total number and the last loss."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingResult:
-    """What `train` did."""
+    """Result of `train`."""
 
     run: Path
     """Folder of the run."""
     epochs: list[EpochReport]
-    """Of the epochs that this call trained; empty if the run was complete."""
+    """Reports of the epochs that this call trained; empty if the run was complete."""
 
 
 def train(
@@ -76,22 +76,24 @@ def train(
     on_epoch: Callable[[EpochReport], None] = lambda _: None,
     on_batch: OnBatch = lambda *_: None,
 ) -> TrainingResult:
-    """Train a model, or continue a run that was interrupted.
+    """Train a model, or resume an interrupted run.
 
     Args:
-        index: labeled samples; those of the split "train" and those without a split are used.
-        store: path or URL of their features.
-        run: folder for the checkpoint and the log; an existing run continues after its last complete epoch, with the
-            same weights as if it had never stopped.
-        config: settings, from `load_config`; None takes the defaults.
-        force: write into a folder that holds files of another origin, and over those whose names a run's files have.
-        inputs: more files that the run must not replace, by what they are, as {"the file of settings": [path]}.
-        on_epoch: called with each epoch's losses once its checkpoint is saved.
-        on_batch: called with the epoch (from 1), the batches done, all batches and the last batch's loss.
+        index: file of labeled samples; those with the split "train" and those without a split are used.
+        store: path or URL of the feature store.
+        run: folder for the checkpoint and the log. An existing run resumes after its last complete epoch and ends with
+            the same weights as an uninterrupted run.
+        config: settings, from `load_config`; None uses the defaults.
+        force: whether to write into a folder that contains files of other programs, and to overwrite those that have
+            the name of a run's file.
+        inputs: further files that the run must not overwrite, by description, for example
+            {"the file of settings": [path]}.
+        on_epoch: called with the report of each epoch once its checkpoint is saved.
+        on_batch: called with the epoch (from 1), the number of batches done, their total number and the last loss.
 
     Raises:
-        OutputError: the folder holds files of another origin, or cannot be written.
-        GkcmnError: as `iter_train`.
+        OutputError: the folder contains files of other programs, or cannot be written.
+        GkcmnError: the errors of `iter_train`.
     """
     folder = Path(run)
     check_outputs([run_output(folder)], {"the index": [Path(index)], **(inputs or {})}, force=force)
@@ -111,29 +113,37 @@ def iter_train(
     force: bool = False,
     on_batch: OnBatch = lambda *_: None,
 ) -> Iterator[EpochReport]:
-    """Train a model, and yield each epoch's report once its checkpoint is saved.
+    """Train a model, and yield the report of each epoch once its checkpoint is saved.
 
-    A run that is there already goes on after its last whole epoch, to the same weights as if it had never
-    stopped. With `force`, files of another origin count as no run. Under torchrun each process takes its share of
-    every batch.
+    An existing run resumes after its last complete epoch and ends with the same weights as an uninterrupted run. Under
+    torchrun, each batch is split evenly over the processes.
+
+    Args:
+        index: file of labeled samples; those with the split "train" and those without a split are used.
+        store_place: path or URL of the feature store.
+        run: folder for the checkpoint and the log.
+        config: settings.
+        force: whether to ignore a training.pt that is not from this program.
+        on_batch: called with the epoch (from 1), the number of batches done, their total number and the last loss.
 
     Raises:
-        AnnotationError: the index or the store lacks something.
-        CheckpointError: the folder holds a damaged run or one with other settings, or another process trains it.
-        ConfigError: the device is not there, the model is too large, or the processes cannot share a batch.
+        AnnotationError: the index lacks samples to train on, or the store lacks a video.
+        CheckpointError: the folder contains a damaged run or one with other settings, or another process trains it.
+        ConfigError: the device is missing, the model is too large, or the batch size is not a multiple of the number
+            of processes.
         StoreError: features or word vectors are damaged.
-        TrainingError: training diverged; the last sound epoch is kept.
+        TrainingError: training diverged; the checkpoint of the last good epoch is kept.
     """
     everything = read_index(index)
     samples = of_split(everything, "train", index)
     store = FeatureStore.open(store_place)
     device = resolve_device(config.device)
     if device.startswith("cuda:"):
-        torch.cuda.set_device(device)  # alone, Accelerator takes the current one; under torchrun, its own
+        torch.cuda.set_device(device)  # Accelerator uses the current device; under torchrun it selects one
     for name in [name for name in os.environ if name.startswith("ACCELERATE_")]:
-        del os.environ[name]  # another program's precision or accumulation would change the training
-    # A batch is split over the processes, so that their number does not change the result; only an epoch's last batch,
-    # if it is short, is filled up with samples of the first.
+        del os.environ[name]  # accelerate would take mixed precision or gradient accumulation from these
+    # Split each batch over the processes, so that their number does not change the result. Only a short last batch of
+    # an epoch differs: accelerate fills it up with samples of the first batch.
     accelerator = Accelerator(cpu=device == "cpu", dataloader_config=DataLoaderConfiguration(split_batches=True))
     if config.train.batch_size % accelerator.num_processes:
         raise ConfigError(
@@ -170,7 +180,7 @@ def iter_train(
         samples=samples_digest(samples),
     )
     vocabulary = _vocabulary(queries.values(), store.place)
-    # Only the main process validates, with the whole model; the others wait for it at the end of the epoch.
+    # Only the main process validates, on all samples of the split; the others wait at the end of the epoch.
     validation = None
     if config.train.val is not None and accelerator.is_main_process:
         validation = Validation(of_split(everything, config.train.val, index), store, store_place, config, index=index)
@@ -192,12 +202,12 @@ def _epochs(
     *,
     force: bool,
 ) -> Iterator[EpochReport]:
-    """Those epochs that the run lacks."""
+    """Train the remaining epochs of a run, and yield their reports."""
     config = settings.config
     progress, settings = _resume(run, settings, force=force)
     reports = [] if progress is None else list(progress.reports or _logged(run, progress.epochs))
     if accelerator.is_main_process:
-        # The last process may have ended between two of these files.
+        # A previous process may have ended between writing two of these files; write all of them again.
         save_settings(run, settings)
         write_log(run, reports)
         if progress is not None:
@@ -217,7 +227,7 @@ def _epochs(
             model.load_state_dict(progress.state["model"])
             optimiser.load_state_dict(progress.state["optimiser"])
             schedule.load_state_dict(progress.state["schedule"])
-        except Exception as error:  # torch checks little of an optimizer's state, and fails in many ways
+        except Exception as error:  # torch hardly validates an optimizer's state and raises various errors
             raise CheckpointError(
                 f"{run / TRAINING}: of another version of the model; train into another folder"
             ) from error
@@ -228,7 +238,8 @@ def _epochs(
         sampler=GroupedSampler(dataset.samples, config.train.sentences_per_video, order),
         collate_fn=collate,
         num_workers=config.train.loader_workers,
-        # Workers are seeded from it: torch's own would draw other dropout in a resumed run, or with other workers.
+        # The loader seeds its workers from this generator. If it used torch's global one, dropout would differ in a
+        # resumed run or with another number of workers.
         generator=torch.Generator(),
         persistent_workers=config.train.loader_workers > 0,
     )
@@ -239,7 +250,7 @@ def _epochs(
         config=config.train, check=check, store_place=store_place, on_batch=on_batch,
     )  # fmt: skip
     for epoch in range(len(reports) + 1, config.train.epochs + 1):
-        # One seed an epoch, not one stream: a resumed run then draws what an unbroken one would.
+        # Seed every epoch, so that a resumed run uses the same random numbers as an uninterrupted one.
         torch.manual_seed(config.train.seed * 1_000_003 + epoch)
         order.manual_seed(config.train.seed * 1_000_003 + epoch)
         report = loop.epoch(epoch)
@@ -253,18 +264,27 @@ def _epochs(
 
 
 def learning_rate_factor(step: int, steps: int, config: TrainConfig) -> float:
-    """Share of the learning rate at a step (from 0) of all steps: a linear warm-up, then constant or a cosine."""
+    """Return the factor of the learning rate at a step: linear warm-up times a constant 1 or a cosine decay to 0.
+
+    Args:
+        step: number of the optimizer step, from 0.
+        steps: number of steps of the complete training.
+        config: its `warmup_steps` and `decay` are used.
+
+    Returns:
+        Factor in [0, 1].
+    """
     warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
     return warm * (0.5 * (1 + math.cos(math.pi * min(1.0, step / steps))) if config.decay == "cosine" else 1.0)
 
 
 @dataclass(kw_only=True)
 class _Loop:
-    """All that an epoch needs."""
+    """The objects that train one epoch."""
 
     model: Grounder[Any]
     net: torch.nn.Module
-    """The model, wrapped where several processes train it."""
+    """The model, wrapped in DistributedDataParallel if several processes train it."""
     optimiser: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LambdaLR
     loader: DataLoader[Batch]
@@ -276,7 +296,7 @@ class _Loop:
 
     @property
     def state(self) -> dict[str, Any]:
-        """What is saved after an epoch."""
+        """The state of the model, optimizer and schedule that is saved after an epoch."""
         return {
             "model": self.model.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -284,7 +304,12 @@ class _Loop:
         }
 
     def epoch(self, epoch: int) -> EpochReport:
-        """Train for one epoch. Raises TrainingError, StoreError."""
+        """Train for one epoch and return its report.
+
+        Raises:
+            TrainingError: training diverged.
+            StoreError: features or word vectors of a batch are not finite.
+        """
         self.net.train()
         self.check.begin_epoch()
         names: list[str] = []
@@ -293,7 +318,7 @@ class _Loop:
         for step, batch in enumerate(self.loader, start=1):
             losses, norm = self._backward(batch)
             names = list(losses.parts)
-            # One transfer for all that the host has to know of the step.
+            # Copy all values that the CPU needs from this step in a single transfer.
             values = torch.stack(
                 [value.detach().float() for value in (*losses.parts.values(), losses.total, norm)]
             ).cpu()
@@ -323,20 +348,24 @@ class _Loop:
         return report
 
     def _backward(self, batch: Batch) -> tuple[Losses, torch.Tensor]:
-        """A batch's losses, and the norm of their gradient, which is then clipped; the same norm in all processes."""
+        """Compute the gradient of a batch and clip it.
+
+        Returns:
+            The losses of this process, and the norm of the gradient before clipping, which is equal in all processes.
+        """
         assert batch.target is not None
         inputs, target = batch.inputs.to(self.accelerator.device), batch.target.to(self.accelerator.device)
         losses = self.model.losses(self.net(inputs, target.box_mask), inputs, target)
         self.optimiser.zero_grad()
-        # A gradient may be finite where the loss is not. Times NaN it is not either, and its mean over the processes
-        # tells all of them, so that they skip the same steps without another exchange.
+        # The gradient can be finite although the loss is not. Multiplying such a loss by NaN makes the gradient NaN,
+        # and so its mean over the processes. All processes then skip the same steps without further communication.
         total = losses.total
         self.accelerator.backward(total * torch.where(total.isfinite(), 1.0, torch.nan))
         return losses, self.accelerator.clip_grad_norm_(self.net.parameters(), self.config.clip_norm)
 
 
 def _vocabulary(queries: Iterable[EncodedQuery], store_place: str) -> torch.Tensor:
-    """The vectors of all words that are used, each once: float32 (word, dim). Raises StoreError."""
+    """Return the vectors of all distinct words, float32 (word, dim). Raises StoreError if one is not finite."""
     table = {word: vector for query in queries for word, vector in zip(query.words, query.vectors, strict=True)}
     if (wrong := next((word for word, vector in table.items() if not np.isfinite(vector).all()), None)) is not None:
         raise StoreError(
@@ -347,8 +376,8 @@ def _vocabulary(queries: Iterable[EncodedQuery], store_place: str) -> torch.Tens
 
 
 def _logged(run: Path, epochs: int) -> list[EpochReport]:
-    """The reports of the epochs done, for a training.pt of an earlier version, which holds none."""
-    reports = read_log(run)[:epochs]  # a line too many is of an epoch that was not saved
+    """Read the reports of the completed epochs from the log; training.pt of an earlier release does not have them."""
+    reports = read_log(run)[:epochs]  # an extra line belongs to an epoch whose checkpoint was not saved
     if len(reports) < epochs:
         raise CheckpointError(
             f"{run / LOG}: has {len(reports)} lines, {TRAINING} has {epochs} epochs; "
@@ -358,12 +387,15 @@ def _logged(run: Path, epochs: int) -> list[EpochReport]:
 
 
 def _resume(run: Path, settings: RunSettings, *, force: bool) -> tuple[Progress | None, RunSettings]:
-    """Return how far the run in that folder has come, if it was begun with the same settings and samples.
+    """Load the progress of an existing run, and check that its settings and samples are the same.
 
-    What may change is the device, how samples are loaded, the validation split, and the number of epochs where no
-    decay is laid over them.
-    With `force`, a folder without a run's config.json holds no run, unless its training.pt can be read.
-    The settings are returned with the name of the run.
+    The device, the loading of samples and the validation split may differ, and also the number of epochs if the
+    learning rate does not decay.
+
+    With `force`, an unreadable training.pt is ignored if the folder has no config.json of a run.
+
+    Returns:
+        The progress, None if there is no run yet; and the settings with the name of the run.
     """
     try:
         progress = load_progress(run)
@@ -380,8 +412,8 @@ def _resume(run: Path, settings: RunSettings, *, force: bool) -> tuple[Progress 
         settings = replace(settings, run=before.run or progress.run)
         free = {"train.loader_workers", "train.cache_mb", "train.val"}
         if settings.config.train.decay == "none":
-            free.add("train.epochs")  # a decay is laid over all epochs, and cannot be stretched
-        # Of extraction, what counts is in the store's settings and the encoding, however it was spelt.
+            free.add("train.epochs")  # the cosine decay depends on the number of epochs
+        # Do not compare the section `extract`: the store's settings and the encoding contain the parts that matter.
         differing = sorted(
             f"{section}.{key}"
             for section in ("model", "train")
@@ -405,7 +437,12 @@ def _resume(run: Path, settings: RunSettings, *, force: bool) -> tuple[Progress 
 
 @contextmanager
 def _alone(run: Path) -> Iterator[None]:
-    """Hold a run's folder, so that no other process trains it meanwhile. Raises CheckpointError, OutputError."""
+    """Create and lock the folder of a run, so that no other process trains it at the same time.
+
+    Raises:
+        CheckpointError: another process holds the lock.
+        OutputError: the folder cannot be created or opened.
+    """
     try:
         run.mkdir(parents=True, exist_ok=True)
         folder = os.open(run, os.O_RDONLY)
@@ -417,7 +454,7 @@ def _alone(run: Path) -> Iterator[None]:
         except BlockingIOError:
             raise CheckpointError(f"{run}: another process trains it; wait, or train into another folder") from None
         except OSError:
-            pass  # a file system may know no locks
+            pass  # some file systems do not support locks
         yield
     finally:
         os.close(folder)

@@ -1,4 +1,4 @@
-"""Scores of a model on a validation split while it is trained."""
+"""Score a model on a validation split during training."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from pipeline.inference.predict import labeled, predict
 from pipeline.types import Prediction, Sample
 
 METRICS = ("m_tIoU", "m_vIoU")
-"""Metrics that are computed after each epoch. The true spans are not given to the model."""
+"""Metrics that are computed after each epoch. The model predicts the spans; it does not receive the true ones."""
 
 
 class Validation:
-    """Predicts and scores the samples of one split. It draws no random numbers from torch's global generator."""
+    """Predicts and scores the samples of one split. It does not advance torch's global random generator."""
 
     def __init__(
         self, samples: Sequence[Sample], store: FeatureStore, store_place: str, config: Config, *, index: Path
@@ -37,8 +37,8 @@ class Validation:
             samples: the samples of the split; at least one.
             store: store that holds the features of the split's videos.
             store_place: path or URL of that store.
-            config: settings of the run; `config.model` must hold the store's channels and the size of a word vector.
-            index: file of the samples, which messages name.
+            config: settings of the run; `config.model` must contain the store's channels and the size of a word vector.
+            index: file of the samples, for messages.
 
         Raises:
             AnnotationError: the store lacks one of the videos, or a sample does not fit its video.
@@ -54,20 +54,20 @@ class Validation:
             cache_mb=0,
             index=index,
         )
-        # Its own generator: a loader without one takes its seed from the global generator, which training uses.
+        # Without a generator of its own, the loader would take a seed from the global one and so change training.
         self._loader: DataLoader[Any] = DataLoader(
             dataset, batch_size=config.train.batch_size, collate_fn=collate, generator=torch.Generator()
         )
 
     def scores(self, model: Grounder[Any], device: str) -> dict[str, float]:
-        """Score a model in evaluation mode, and return it to the mode it was in.
+        """Score a model in evaluation mode, then restore its previous mode.
 
         Args:
             model: the model, not wrapped for several processes.
-            device: torch device of the model, as "cpu" or "cuda:0".
+            device: torch device of the model, for example "cpu" or "cuda:0".
 
         Returns:
-            METRICS in [0, 1]; a metric that no sample of the split defines is left out.
+            METRICS in [0, 1], without metrics that are undefined for every sample of the split.
 
         Raises:
             PredictionError: an output of the model is not finite.
