@@ -124,7 +124,7 @@ config_options = (
                  help="Any setting, as train.epochs=40; see `gkcmn-pipe config`."),
 )  # fmt: skip
 store_option = click.option("--store", type=_PLACE, help="Feature store, a folder or fsspec URL. [paths.store]")
-force_option = click.option("--force", is_flag=True, help="Write over what gkcmn-pipe did not write.")
+force_option = click.option("--force", is_flag=True, help="Overwrite files that gkcmn-pipe did not write.")
 use_option = click.option("--use", type=click.Choice(["last", "best"]), default="last", show_default=True,
                           help="Weights of the last epoch, or of the best one by `train --val`.")  # fmt: skip
 device_option = click.option("--device", help="auto, cpu, cuda or cuda:N. [device]")

@@ -425,7 +425,10 @@ def _resume(run: Path, settings: RunSettings, *, force: bool) -> tuple[Progress 
         if not can_stand_for(settings.encoding, before.encoding):
             differing.append("the word vectors")
         elif before.encoding != settings.encoding:
-            _log.warning("%s: begun before queries were normalized; what is not plain text has other vectors now", run)
+            _log.warning(
+                "%s: begun before queries were normalized; queries that are not plain text now have different vectors",
+                run,
+            )
         if before.samples != settings.samples:
             differing.append("the samples")
         if differing:
